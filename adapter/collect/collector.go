@@ -1,0 +1,234 @@
+package collect
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/headroom-autoscaler/headroom/adapter/rules"
+	"github.com/headroom-autoscaler/headroom/adapter/store"
+)
+
+const (
+	// askTogether bounds the queries under way at one backend: enough to hide its latency, few enough not to be its load.
+	askTogether = 8
+	// answerWait is how long the first request for a key waits for its collection. The HPA's other metrics wait behind
+	// it, so it is short against the HPA's period of 15 s.
+	answerWait = 2 * time.Second
+)
+
+// Observer is told what happened; the app counts and logs it.
+type Observer interface {
+	// Collected reports one unit: its rows (with those of the age query's value side only), rows without a usable number
+	// by cause, and the error if there was no answer.
+	Collected(backend, rule string, took time.Duration, rows int, invalid map[store.Cause]int, err error)
+	// Discovered reports one look-up of series names or labels.
+	Discovered(backend string, err error)
+}
+
+// Backend is a Querier with the label matchers that every query to it carries.
+type Backend struct {
+	Querier     Querier
+	MatchLabels map[string]string
+}
+
+// Options are what a Collector stands on. All fields are needed.
+type Options struct {
+	Store     *store.Store
+	Wanted    *Wanted
+	Resources rules.Resources
+	Pods      Pods
+	Observer  Observer
+	// DefaultStaleness is the age past which values are absent where a rule says nothing.
+	DefaultStaleness time.Duration
+	// RelistInterval is how old the knowledge of which series exist may get; MaxAge how far back a series counts as existing.
+	RelistInterval, MaxAge time.Duration
+}
+
+// Collector keeps the store filled with what is wanted. It is safe for concurrent use; Tick starts the work.
+type Collector struct {
+	Options
+	now    func() time.Time
+	source atomic.Pointer[source]
+	kick   chan struct{}
+	rounds atomic.Int64 // units finished, answered or not
+
+	mu      sync.Mutex
+	running map[string]bool // ids of units under way
+	work    sync.WaitGroup
+}
+
+// source is what a configuration gives: replaced whole when it is reloaded.
+type source struct {
+	backends  map[string]*backend
+	config    *rules.Config
+	discovery *discovery
+}
+
+type backend struct {
+	Backend
+	name  string
+	slots chan struct{}
+	// failing is set while the last answer was a failure: then nobody waits for the next.
+	failing atomic.Pointer[error]
+	// oldest is when the longest query under way began, in unix nanoseconds; 0 for none.
+	underWay atomic.Int64
+}
+
+// New makes a collector without a configuration; Use gives it one.
+func New(o Options) *Collector {
+	return &Collector{Options: o, now: time.Now, kick: make(chan struct{}, 1), running: map[string]bool{}}
+}
+
+// Use makes a configuration the one that is collected. What is in the store stays and ages, so that nothing is missing
+// between the old rules' last answer and the new ones' first.
+func (c *Collector) Use(config *rules.Config, backends map[string]Backend) {
+	s := &source{config: config, backends: make(map[string]*backend, len(backends))}
+	for name, b := range backends {
+		s.backends[name] = &backend{Backend: b, name: name, slots: make(chan struct{}, askTogether)}
+	}
+	s.discovery = newDiscovery(config)
+	c.source.Store(s)
+	c.Kick()
+}
+
+// Kick asks for a tick that collects what has never been tried. Kicked is where the app hears it.
+func (c *Collector) Kick() {
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Kicked signals that a tick with onlyNew is due.
+func (c *Collector) Kicked() <-chan struct{} { return c.kick }
+
+// Attempted says whether any collection has finished, answered or not.
+func (c *Collector) Attempted() bool { return c.rounds.Load() > 0 }
+
+// Catalog is the present set of rules and the series found for them; nil before the first configuration.
+func (c *Collector) Catalog() *rules.Catalog {
+	if s := c.source.Load(); s != nil {
+		return s.discovery.catalog()
+	}
+	return nil
+}
+
+// Tick starts every unit that is due and not still under way, and returns without waiting for any. With onlyNew it
+// starts only those that feed a key which was never tried.
+func (c *Collector) Tick(ctx context.Context, onlyNew bool) {
+	s := c.source.Load()
+	if s == nil {
+		return
+	}
+	now := c.now()
+	c.Wanted.Expire(now)
+	wants, version := c.Wanted.All()
+	p := makePlan(wants, s.discovery.catalog(), s.discovery.complete, s.discovery.labelsOf, c.Resources)
+	for _, key := range p.unknown {
+		c.Store.Fail(key, store.Source{}, ErrUnknownMetric, now)
+	}
+	if len(p.unknown) > 0 {
+		s.discovery.suspect(now)
+	}
+	c.discover(ctx, s, p.needs, now)
+	tables := map[store.Key]bool{}
+	for _, u := range p.units {
+		for _, f := range u.feeds {
+			tables[f.table], tables[f.want.Key] = true, true
+		}
+		if !onlyNew || c.feedsNew(u) {
+			c.start(ctx, s, u, version)
+		}
+	}
+	if onlyNew {
+		return
+	}
+	for _, want := range wants {
+		tables[want.Key] = true
+	}
+	c.Store.Retain(func(key store.Key) bool { return tables[key] })
+}
+
+// Wait returns once no unit is under way.
+func (c *Collector) Wait() { c.work.Wait() }
+
+func (c *Collector) feedsNew(u *unit) bool {
+	for _, f := range u.feeds {
+		if c.Store.View(f.table) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// start runs a unit in the background, unless it is running already. version is that of the wants it was planned for.
+func (c *Collector) start(ctx context.Context, s *source, u *unit, version uint64) {
+	b := s.backends[u.rule.Backend]
+	if b == nil { // the configuration was checked; this is a rule of a backend that could not be built
+		for _, f := range u.feeds {
+			c.Store.Fail(f.table, u.source(f), fmt.Errorf("backend %s is not usable", u.rule.Backend), c.now())
+		}
+		return
+	}
+	c.mu.Lock()
+	if c.running[u.id] {
+		c.mu.Unlock()
+		return
+	}
+	c.running[u.id] = true
+	c.mu.Unlock()
+	c.work.Go(func() {
+		defer func() {
+			c.mu.Lock()
+			delete(c.running, u.id)
+			c.mu.Unlock()
+			c.rounds.Add(1)
+		}()
+		select {
+		case b.slots <- struct{}{}:
+			defer func() { <-b.slots }()
+			c.collect(ctx, s, b, u)
+			if c.Wanted.Version() != version {
+				c.Kick() // wants that came while this unit was under way could not join it
+			}
+		case <-ctx.Done():
+		}
+	})
+}
+
+func (c *Collector) collect(ctx context.Context, s *source, b *backend, u *unit) {
+	start := c.now()
+	b.underWay.CompareAndSwap(0, start.UnixNano())
+	a, err := u.run(ctx, b.Querier, b.MatchLabels, c.Resources, c.Pods)
+	b.underWay.Store(0)
+	now := c.now()
+	if ctx.Err() != nil || c.source.Load() != s {
+		return // stopping, or the rules have changed under the question
+	}
+	if err != nil {
+		b.failing.Store(&err)
+		for _, f := range u.feeds {
+			c.Store.Fail(f.table, u.source(f), err, now)
+		}
+		c.Observer.Collected(b.name, u.rule.Name, now.Sub(start), 0, nil, err)
+		return
+	}
+	b.failing.Store(nil)
+	rows, invalid := a.readings(now)
+	u.deliver(a.query, rows, c.terms(u.rule, a.query), c.Store, now)
+	c.Observer.Collected(b.name, u.rule.Name, now.Sub(start), len(rows), invalid, nil)
+}
+
+func (c *Collector) terms(rule *rules.Rule, query rules.Query) store.Terms {
+	terms := store.Terms{
+		Window: query.Window, MaxStaleness: rule.MaxStaleness,
+		FailPartial: rule.Partial == rules.Fail, EmptyIsZero: rule.EmptyIsZero,
+	}
+	if terms.MaxStaleness == 0 {
+		terms.MaxStaleness = c.DefaultStaleness
+	}
+	return terms
+}

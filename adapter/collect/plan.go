@@ -1,0 +1,164 @@
+package collect
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/headroom-autoscaler/headroom/adapter/rules"
+	"github.com/headroom-autoscaler/headroom/adapter/store"
+)
+
+// ErrUnknownMetric says that no rule gives a metric: none has the name, or none whose series a backend has.
+var ErrUnknownMetric = errors.New("no rule gives this metric from a series that a backend has")
+
+// unit is one rule asked once, for as many wants as its query can serve.
+type unit struct {
+	id    string
+	rule  *rules.Rule
+	ask   rules.Ask
+	feeds []feed
+	// pods names the pods a query must list by name, where the rule cannot be split by its result.
+	pods *podSelection
+}
+
+// feed is one want and the store key its table lives under: a want for one object of a rule that is asked for whole
+// namespaces is fed with the namespace.
+type feed struct {
+	want  Want
+	table store.Key
+	rank  int // the rule's place among those that give the metric, 0 the best
+}
+
+type podSelection struct{ namespace, selector string }
+
+// seriesRef is a series of a rule whose labels are needed before a want can be decided.
+type seriesRef struct {
+	rule   *rules.Rule
+	series string
+}
+
+// plan is what one tick does: units to ask, wants that no rule gives, and series whose labels must be looked up first.
+type plan struct {
+	units   []*unit
+	unknown []store.Key
+	needs   []seriesRef
+}
+
+// labelsOf answers which labels a rule's series carries; known is false until that was asked.
+type labelsOf func(ref seriesRef) (labels map[string]bool, known bool)
+
+// makePlan is a pure function of what is wanted and what is known.
+func makePlan(wants []Want, catalog *rules.Catalog, discovered func(rules.Kind) bool, labels labelsOf, resources rules.Resources) plan {
+	var p plan
+	units := map[string]*unit{}
+	slices.SortFunc(wants, func(a, b Want) int { return compareKeys(a.Key, b.Key) })
+	for _, want := range wants {
+		matches, certain := p.candidates(want.Key, catalog, labels, resources)
+		whole := allBatch(matches)
+		for rank, match := range matches {
+			p.add(units, want, match, rank, whole)
+		}
+		if len(matches) == 0 && certain && discovered(want.Key.Kind) {
+			p.unknown = append(p.unknown, want.Key)
+		}
+	}
+	return p
+}
+
+// candidates are the rules that give a key, those whose series lacks the label the want needs left out. It is not
+// certain that there are no more while labels must still be looked up.
+func (p *plan) candidates(key store.Key, catalog *rules.Catalog, labels labelsOf, resources rules.Resources) (matches []rules.Match, certain bool) {
+	certain = true
+	for _, match := range catalog.Candidates(key.Kind, key.Resource, key.Metric, resources) {
+		if match.Series == "" || key.Kind == rules.External {
+			matches = append(matches, match)
+			continue
+		}
+		ref := seriesRef{match.Rule, match.Series}
+		carried, known := labels(ref)
+		switch {
+		case !known:
+			p.needs = append(p.needs, ref)
+			certain = false
+		case carried[match.Label]:
+			matches = append(matches, match)
+		}
+	}
+	return matches, certain
+}
+
+// allBatch says that every rule which gives a metric is asked for whole namespaces. Where one is not, all of them fill
+// the want's own table, so that the better rule wins whatever its form.
+func allBatch(matches []rules.Match) bool {
+	return !slices.ContainsFunc(matches, func(m rules.Match) bool { return !m.Rule.Batches() })
+}
+
+// add puts a want into the unit that will answer it.
+func (p *plan) add(units map[string]*unit, want Want, match rules.Match, rank int, whole bool) {
+	key, rule := want.Key, match.Rule
+	ask := rules.Ask{Series: match.Series, Resource: key.Resource, Selector: want.Selector}
+	table := key
+	id := []string{rule.Name, match.Series, key.Resource.String(), key.Metric}
+	var pods *podSelection
+	switch {
+	case key.Kind == rules.External:
+		if rule.FiltersInMemory(want.Selector) {
+			ask.Selector = nil
+		} else {
+			id = append(id, key.Selector)
+		}
+		if rule.Namespaced && !rule.Batches() {
+			id = append(id, key.Namespace)
+		}
+	case rule.Batches():
+		id = append(id, key.Selector)
+		if whole && key.Namespace != "" {
+			table.Objects = "" // the namespace's table has the object too
+		} // cluster-scoped objects are asked for by name, and each has a table of its own
+	default:
+		id = append(id, key.Selector, key.Namespace, key.Objects)
+		switch selector, isSelector := strings.CutPrefix(key.Objects, store.SelectorPrefix); {
+		case isSelector:
+			pods = &podSelection{key.Namespace, selector}
+		case key.Objects != "":
+			ask.Names = []string{key.Objects}
+		default:
+			return // which pods is known only once somebody asks with their selector
+		}
+	}
+	u, ok := units[strings.Join(id, "\x00")]
+	if !ok {
+		u = &unit{id: strings.Join(id, "\x00"), rule: rule, ask: ask, pods: pods}
+		units[u.id] = u
+		p.units = append(p.units, u)
+	}
+	u.feeds = append(u.feeds, feed{want: want, table: table, rank: rank})
+	if rule.Namespaced && key.Namespace != "" && !slices.Contains(u.ask.Namespaces, key.Namespace) {
+		u.ask.Namespaces = append(u.ask.Namespaces, key.Namespace)
+	}
+	if key.Kind == rules.Custom && key.Namespace == "" && !slices.Contains(u.ask.Names, key.Objects) {
+		u.ask.Names = append(u.ask.Names, key.Objects)
+	}
+}
+
+// names resolves what the unit must list by name when it is asked. An empty Objects among the names is a wildcard: then
+// nothing is listed.
+func (u *unit) names(pods Pods) ([]string, error) {
+	if u.pods != nil {
+		return pods.Names(u.pods.namespace, u.pods.selector)
+	}
+	if slices.Contains(u.ask.Names, "") {
+		return nil, nil
+	}
+	return u.ask.Names, nil
+}
+
+func compareKeys(a, b store.Key) int {
+	return cmp.Or(
+		cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Metric, b.Metric),
+		cmp.Compare(a.Resource.Name, b.Resource.Name), cmp.Compare(a.Resource.Group, b.Resource.Group),
+		cmp.Compare(a.Selector, b.Selector), cmp.Compare(a.Objects, b.Objects),
+	)
+}
