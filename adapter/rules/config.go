@@ -4,7 +4,7 @@ import "time"
 
 // ParseOptions is what the command line adds to a file.
 type ParseOptions struct {
-	Strict   bool     // refuse what would otherwise be a warning that something is ignored (resourceRules)
+	Strict   bool     // refuse what would otherwise only be a warning
 	Backends []string // names of backends that the command line defines
 	Legacy   Legacy
 }
@@ -25,21 +25,22 @@ type Config struct {
 	Legacy   Legacy
 }
 
-// Parse reads a configuration. The error is Problems: every one at once.
-func Parse(file string, data []byte, opts ParseOptions) (*Config, error) { panic("soon") }
-
-// Backend is a place to send queries to.
+// Backend is a place to send queries to. The rule without a backend goes to
+// the command line's, or else to the first of these.
 type Backend struct {
 	Name            string
-	URLs            []string // tried in order
+	URLs            []string // tried in order; a URL's own query string is part of every request
 	BearerTokenFile string
 	BasicAuth       *BasicAuth
 	TLS             TLS
 	Headers         map[string][]string
 	MatchLabels     map[string]string // added to every selector sent here
 	Timeout         time.Duration     // 0: the server's default
-	MaxGetLength    int               // bytes of encoded query above which POST is used; 0: default, -1: always POST
+	MaxGetLength    int               // bytes of encoded query above which POST is used; 0: the server's default; AlwaysPost
 }
+
+// AlwaysPost as MaxGetLength: no query is short enough for GET.
+const AlwaysPost = -1
 
 // BasicAuth names a user, and the file that holds the password.
 type BasicAuth struct{ Username, PasswordFile string }
@@ -57,6 +58,16 @@ const (
 	Fail                    // the whole answer is not-found
 )
 
+func (p Partial) String() string {
+	switch p {
+	case Omit:
+		return "Omit"
+	case Fail:
+		return "Fail"
+	}
+	return "none"
+}
+
 // Age says whose age a value has.
 type Age int
 
@@ -65,39 +76,12 @@ const (
 	EvaluationAge                // the evaluation's: always "now"
 )
 
-// Rule turns series into metrics. Immutable.
-type Rule struct {
-	Name         string // "rules[2]", "externalRules[0]", "presets.vllm.rules[1]"
-	Line         int    // of the file; 0 in a preset
-	Preset       string // "" for the file's own rules
-	Kind         Kind
-	Backend      string        // "": the default backend
-	MaxStaleness time.Duration // 0: the server's default
-	Partial      Partial
-	EmptyIsZero  bool
-	Age          Age
-	Namespaced   bool
+func (a Age) String() string {
+	switch a {
+	case SampleAge:
+		return "sample"
+	case EvaluationAge:
+		return "evaluation"
+	}
+	return "none"
 }
-
-// SeriesQuery is the selector for discovery, "" when the series are fixed.
-func (r *Rule) SeriesQuery() string { panic("soon") }
-
-// MetricFor says which metric the rule makes of a series. A fixed rule
-// answers for the series "".
-func (r *Rule) MetricFor(series string) (metric string, ok bool) { panic("soon") }
-
-// LabelFor is the label that names an object of the resource.
-func (r *Rule) LabelFor(res Resource, rs Resources) (label string, ok bool) { panic("soon") }
-
-// ResourceFor is the resource whose objects the label names.
-func (r *Rule) ResourceFor(label string, rs Resources) (ResourceInfo, bool) { panic("soon") }
-
-// Batches says that one query for several namespaces at once, with no object
-// names (custom) or no namespace (external), gives every object or namespace
-// exactly the value that a query of its own would give.
-func (r *Rule) Batches() bool { panic("soon") }
-
-// FiltersInMemory says that, in an external rule, the selector may be left out
-// of the query and applied with Selector.Matches to the labels of the result.
-// It depends on the keys: `sum by (topic)` answers for topic but not for group.
-func (r *Rule) FiltersInMemory(s Selector) bool { panic("soon") }

@@ -1,0 +1,135 @@
+package rules
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"text/template"
+)
+
+// association says which label names objects of which resource, both ways:
+// first by the overrides, then by the template.
+type association struct {
+	overrides []override // in the file's order; the first for a resource is its label
+	template  *labelTemplate
+}
+
+type override struct {
+	label    string
+	resource Resource // as written: singular, plural or short
+}
+
+// labelTemplate is resources.template: "kube_<<.Resource>>".
+type labelTemplate struct {
+	tmpl    *template.Template
+	pieces  []piece
+	reverse *regexp.Regexp
+}
+
+type labelArgs struct{ Group, Resource string }
+
+func parseLabelTemplate(text string) (*labelTemplate, error) {
+	t, err := parseTemplate(text)
+	if err != nil {
+		return nil, err
+	}
+	// The label becomes an expression by being written once for a group and a
+	// resource that no text contains; what is left around them is literal.
+	const group, resource = "\x00g\x00", "\x00r\x00"
+	label, err := render(t, labelArgs{group, resource})
+	if err != nil {
+		return nil, err
+	}
+	if !strings.Contains(label, resource) {
+		return nil, fmt.Errorf("must contain <<.Resource>>, unchanged")
+	}
+	pattern := regexp.QuoteMeta(label)
+	pattern = strings.Replace(pattern, regexp.QuoteMeta(group), "(?P<group>.+?)", 1)
+	pattern = strings.Replace(pattern, regexp.QuoteMeta(resource), "(?P<resource>.+?)", 1)
+	if strings.Contains(pattern, "\x00") || strings.Contains(pattern, `\x00`) {
+		return nil, fmt.Errorf("must contain <<.Resource>> once, and <<.Group>> at most once")
+	}
+	reverse, err := regexp.Compile("^" + pattern + "$")
+	if err != nil {
+		return nil, err
+	}
+	return &labelTemplate{tmpl: t, pieces: pieces(t), reverse: reverse}, nil
+}
+
+// label of a resource. Dots and dashes of a group cannot stand in a label name.
+func (l *labelTemplate) label(group, singular string) (string, bool) {
+	group = strings.NewReplacer(".", "_", "-", "_").Replace(group)
+	if l.pieces == nil {
+		label, err := render(l.tmpl, labelArgs{group, singular})
+		return label, err == nil && label != ""
+	}
+	var b strings.Builder
+	for _, p := range l.pieces {
+		switch p.field {
+		case "Group":
+			b.WriteString(group)
+		case "Resource":
+			b.WriteString(singular)
+		default:
+			b.WriteString(p.text)
+		}
+	}
+	return b.String(), b.Len() > 0
+}
+
+func (a *association) labelFor(info ResourceInfo, rs Resources) (string, bool) {
+	for _, o := range a.overrides {
+		if o.resource == info.Resource {
+			return o.label, true
+		}
+		if got, ok := rs.Resolve(o.resource); ok && got.Resource == info.Resource {
+			return o.label, true
+		}
+	}
+	if a.template == nil {
+		return "", false
+	}
+	return a.template.label(info.Group, info.Singular)
+}
+
+func (a *association) resourceFor(label string, rs Resources) (ResourceInfo, bool) {
+	for _, o := range a.overrides {
+		if o.label == label {
+			return rs.Resolve(o.resource)
+		}
+	}
+	if a.template == nil {
+		return ResourceInfo{}, false
+	}
+	m := a.template.reverse.FindStringSubmatch(label)
+	if m == nil {
+		return ResourceInfo{}, false
+	}
+	res := Resource{Name: m[a.template.reverse.SubexpIndex("resource")]}
+	if i := a.template.reverse.SubexpIndex("group"); i > 0 {
+		res.Group = m[i]
+	}
+	if info, ok := rs.Resolve(res); ok || res.Group == "" {
+		return info, ok
+	}
+	// The label of group networking.k8s.io says networking_k8s_io.
+	res.Group = strings.ReplaceAll(res.Group, "_", ".")
+	return rs.Resolve(res)
+}
+
+// namespaceLabel needs no cluster: the resource is always there.
+func (a *association) namespaceLabel() (string, bool) {
+	for _, o := range a.overrides {
+		if isNamespaces(o.resource) {
+			return o.label, true
+		}
+	}
+	if a.template == nil {
+		return "", false
+	}
+	return a.template.label("", "namespace")
+}
+
+func isNamespaces(r Resource) bool {
+	return r.Group == "" && (r.Name == "namespaces" || r.Name == "namespace" || r.Name == "ns")
+}
