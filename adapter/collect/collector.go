@@ -39,12 +39,14 @@ type Options struct {
 	Store     *store.Store
 	Wanted    *Wanted
 	Resources rules.Resources
-	Pods      Pods
+	Objects   Objects
 	Observer  Observer
 	// DefaultStaleness is the age past which values are absent where a rule says nothing.
 	DefaultStaleness time.Duration
 	// RelistInterval is how old the knowledge of which series exist may get; MaxAge how far back a series counts as existing.
 	RelistInterval, MaxAge time.Duration
+	// FullDiscovery looks up the labels of every series, so that Everything can list what nobody wants yet.
+	FullDiscovery bool
 }
 
 // Collector keeps the store filled with what is wanted. It is safe for concurrent use; Tick starts the work.
@@ -116,6 +118,15 @@ func (c *Collector) Catalog() *rules.Catalog {
 	return nil
 }
 
+// Everything lists all metrics that the rules give from the series found so far.
+func (c *Collector) Everything() []rules.Entry {
+	s := c.source.Load()
+	if s == nil {
+		return nil
+	}
+	return s.discovery.everything(c.Resources)
+}
+
 // Tick starts every unit that is due and not still under way, and returns without waiting for any. With onlyNew it
 // starts only those that feed a key which was never tried.
 func (c *Collector) Tick(ctx context.Context, onlyNew bool) {
@@ -132,6 +143,9 @@ func (c *Collector) Tick(ctx context.Context, onlyNew bool) {
 	}
 	if len(p.unknown) > 0 {
 		s.discovery.suspect(now)
+	}
+	if c.FullDiscovery {
+		p.needs = append(p.needs, s.discovery.unlabelled(c.Resources)...)
 	}
 	c.discover(ctx, s, p.needs, now)
 	tables := map[store.Key]bool{}
@@ -202,7 +216,7 @@ func (c *Collector) start(ctx context.Context, s *source, u *unit, version uint6
 func (c *Collector) collect(ctx context.Context, s *source, b *backend, u *unit) {
 	start := c.now()
 	b.underWay.CompareAndSwap(0, start.UnixNano())
-	a, err := u.run(ctx, b.Querier, b.MatchLabels, c.Resources, c.Pods)
+	a, err := u.run(ctx, b.Querier, b.MatchLabels, c.Resources, c.Objects)
 	b.underWay.Store(0)
 	now := c.now()
 	if ctx.Err() != nil || c.source.Load() != s {

@@ -87,6 +87,27 @@ func (d *discovery) askedWhole(key store.Key, resources rules.Resources) bool {
 	return whole
 }
 
+// everything lists the metrics of all series whose labels are known.
+func (d *discovery) everything(resources rules.Resources) []rules.Entry {
+	return d.catalog().Metrics(resources, func(rule *rules.Rule, series string) []string {
+		labels, _ := d.labelsOf(seriesRef{rule, series})
+		return slices.Sorted(maps.Keys(labels))
+	})
+}
+
+// unlabelled are the series whose labels have never been looked up.
+func (d *discovery) unlabelled(resources rules.Resources) []seriesRef {
+	var refs []seriesRef
+	d.catalog().Metrics(resources, func(rule *rules.Rule, series string) []string {
+		ref := seriesRef{rule, series}
+		if _, known := d.labelsOf(ref); !known && rule.Kind == rules.Custom {
+			refs = append(refs, ref)
+		}
+		return nil
+	})
+	return refs
+}
+
 // suspect asks for names to be looked up again before the relist: a wanted metric has no series.
 func (d *discovery) suspect(now time.Time) {
 	d.mu.Lock()

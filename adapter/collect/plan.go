@@ -2,7 +2,9 @@ package collect
 
 import (
 	"cmp"
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -19,8 +21,10 @@ type unit struct {
 	rule  *rules.Rule
 	ask   rules.Ask
 	feeds []feed
-	// pods names the pods a query must list by name, where the rule cannot be split by its result.
-	pods *podSelection
+	// chosen are the objects that the query must list by name, where the rule cannot be split by its result.
+	chosen *selection
+	// everything is set when a want for all cluster-scoped objects joins those for some by name.
+	everything bool
 }
 
 // feed is one want and the store key its table lives under: a want for one object of a rule that is asked for whole
@@ -31,7 +35,7 @@ type feed struct {
 	rank  int // the rule's place among those that give the metric, 0 the best
 }
 
-type podSelection struct{ namespace, selector string }
+type selection struct{ namespace, selector string }
 
 // seriesRef is a series of a rule whose labels are needed before a want can be decided.
 type seriesRef struct {
@@ -101,7 +105,7 @@ func (p *plan) add(units map[string]*unit, want Want, match rules.Match, rank in
 	ask := rules.Ask{Series: match.Series, Resource: key.Resource, Selector: want.Selector}
 	table := key
 	id := []string{rule.Name, match.Series, key.Resource.String(), key.Metric}
-	var pods *podSelection
+	var chosen *selection
 	switch {
 	case key.Kind == rules.External:
 		if rule.FiltersInMemory(want.Selector) {
@@ -121,7 +125,7 @@ func (p *plan) add(units map[string]*unit, want Want, match rules.Match, rank in
 		id = append(id, key.Selector, key.Namespace, key.Objects)
 		switch selector, isSelector := strings.CutPrefix(key.Objects, store.SelectorPrefix); {
 		case isSelector:
-			pods = &podSelection{key.Namespace, selector}
+			chosen = &selection{key.Namespace, selector}
 		case key.Objects != "":
 			ask.Names = []string{key.Objects}
 		default:
@@ -130,7 +134,7 @@ func (p *plan) add(units map[string]*unit, want Want, match rules.Match, rank in
 	}
 	u, ok := units[strings.Join(id, "\x00")]
 	if !ok {
-		u = &unit{id: strings.Join(id, "\x00"), rule: rule, ask: ask, pods: pods}
+		u = &unit{id: strings.Join(id, "\x00"), rule: rule, ask: ask, chosen: chosen}
 		units[u.id] = u
 		p.units = append(p.units, u)
 	}
@@ -138,21 +142,25 @@ func (p *plan) add(units map[string]*unit, want Want, match rules.Match, rank in
 	if rule.Namespaced && key.Namespace != "" && !slices.Contains(u.ask.Namespaces, key.Namespace) {
 		u.ask.Namespaces = append(u.ask.Namespaces, key.Namespace)
 	}
-	if key.Kind == rules.Custom && key.Namespace == "" && !slices.Contains(u.ask.Names, key.Objects) {
+	if key.Kind == rules.Custom && key.Namespace == "" && rule.Batches() {
+		u.everything = u.everything || key.Objects == "" || strings.HasPrefix(key.Objects, store.SelectorPrefix)
 		u.ask.Names = append(u.ask.Names, key.Objects)
 	}
 }
 
-// names resolves what the unit must list by name when it is asked. An empty Objects among the names is a wildcard: then
-// nothing is listed.
-func (u *unit) names(pods Pods) ([]string, error) {
-	if u.pods != nil {
-		return pods.Names(u.pods.namespace, u.pods.selector)
-	}
-	if slices.Contains(u.ask.Names, "") {
+// names resolves what the unit must list by name when it is asked.
+func (u *unit) names(ctx context.Context, objects Objects) ([]string, error) {
+	switch {
+	case u.everything:
 		return nil, nil
+	case u.chosen == nil:
+		return slices.Compact(slices.Sorted(slices.Values(u.ask.Names))), nil
 	}
-	return u.ask.Names, nil
+	names, err := objects.Names(ctx, u.ask.Resource, u.chosen.namespace, u.chosen.selector)
+	if err == nil && len(names) == 0 {
+		err = fmt.Errorf("no %s match %q in namespace %q", u.ask.Resource, u.chosen.selector, u.chosen.namespace)
+	}
+	return names, err
 }
 
 func compareKeys(a, b store.Key) int {

@@ -3,6 +3,7 @@ package collect
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/headroom-autoscaler/headroom/adapter/rules"
@@ -25,9 +26,9 @@ type Querier interface {
 	Timeout() time.Duration
 }
 
-// Pods names the pods that a label selector means.
-type Pods interface {
-	Names(namespace, selector string) ([]string, error)
+// Objects names the objects of a resource that a label selector means; pods from memory, others by asking.
+type Objects interface {
+	Names(ctx context.Context, resource rules.Resource, namespace, selector string) ([]string, error)
 }
 
 // answer is what a backend said to a unit.
@@ -38,15 +39,12 @@ type answer struct {
 }
 
 // run asks the unit's queries, the value's and the age's side by side.
-func (u *unit) run(ctx context.Context, backend Querier, matchLabels map[string]string, resources rules.Resources, pods Pods) (answer, error) {
+func (u *unit) run(ctx context.Context, backend Querier, matchLabels map[string]string, resources rules.Resources, objects Objects) (answer, error) {
 	ask := u.ask
 	ask.MatchLabels = matchLabels
-	names, err := u.names(pods)
+	names, err := u.names(ctx, objects)
 	if err != nil {
 		return answer{}, err
-	}
-	if u.pods != nil && len(names) == 0 {
-		return answer{}, fmt.Errorf("no pod matches %s in namespace %s", u.pods.selector, u.pods.namespace)
 	}
 	ask.Names = names
 	query, err := u.rule.Build(ask, resources)
@@ -212,7 +210,7 @@ func (s *split) readings(f feed) map[string]store.Reading {
 		namespace = f.want.Key.Namespace
 	}
 	objects := s.byNamespace[namespace]
-	if f.table.Objects == "" || f.table.Objects[:1] == store.SelectorPrefix {
+	if f.table.Objects == "" || strings.HasPrefix(f.table.Objects, store.SelectorPrefix) {
 		return objects
 	}
 	one := map[string]store.Reading{}

@@ -1,8 +1,6 @@
 package kubernetes
 
 import (
-	"fmt"
-
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 
@@ -29,18 +27,4 @@ func SelectorOf(selector labels.Selector) rules.Selector {
 		s = append(s, rules.Requirement{Key: r.Key(), Operator: operators[r.Operator()], Values: r.Values().List()})
 	}
 	return s
-}
-
-// Names lists the pods that a selector in Kubernetes' text form means; it implements collect.Pods.
-func (p *Pods) Names(namespace, selector string) ([]string, error) {
-	parsed, err := labels.Parse(selector)
-	if err != nil {
-		return nil, fmt.Errorf("pod selector %q: %w", selector, err)
-	}
-	pods := p.Select(namespace, parsed)
-	names := make([]string, len(pods))
-	for i, pod := range pods {
-		names[i] = pod.Name
-	}
-	return names, nil
 }

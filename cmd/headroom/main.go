@@ -1,4 +1,55 @@
-// Command headroom is the one binary of Headroom's control side: "headroom serve" in the cluster, the other commands in a shell.
+// Command headroom is the one binary of Headroom's control side: "headroom serve" in the cluster, the other commands in
+// a shell, also as "kubectl headroom" when it is found under the name kubectl-headroom.
 package main
 
-func main() {}
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	adapter "github.com/headroom-autoscaler/headroom/adapter/app"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := root(filepath.Base(os.Args[0])).ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "Error:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func root(name string) *cobra.Command {
+	if name == "kubectl-headroom" {
+		name = "kubectl headroom"
+	}
+	cmd := &cobra.Command{
+		Use:   "headroom",
+		Short: "Keep GPU inference pods ready before the load arrives",
+		Long: `Headroom is the metrics server that a HorizontalPodAutoscaler asks, and the foresight it lacks.
+
+It serves custom.metrics.k8s.io and external.metrics.k8s.io from Prometheus, reading prometheus-adapter's
+configuration unchanged.`,
+		Version:       version(),
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: name},
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	cmd.AddCommand(adapter.NewServeCommand(), adapter.NewCheckCommand())
+	return cmd
+}
+
+// version is what the linker or the module's build information says.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
+}
