@@ -130,3 +130,35 @@ func TestOwnProcessIsReadable(t *testing.T) {
 		t.Error("process -1 has an account")
 	}
 }
+
+func TestObserverCountsOnlyWhatAnAnswerCosts(t *testing.T) {
+	page := ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(page)) }))
+	defer server.Close()
+	observer := Observer{PrometheusURL: server.URL, ApiserverMetricsURL: server.URL + "/metrics", Apiserver: server.Client(),
+		Processes: map[string]int{"self": os.Getpid()}}
+	page = before
+	first, err := observer.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	page = after + `apiserver_request_total{verb="LIST",group="",resource="pods",code="200"} 3
+apiserver_request_total{verb="LIST",group="external.metrics.k8s.io",resource="lag",code="200"} 500
+apiserver_request_total{verb="POST",group="authorization.k8s.io",resource="subjectaccessreviews",code="201"} 4
+`
+	second, err := observer.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cost := second.Since(first)
+	if cost.QueryCount() != 62 || cost.ListCount() != 3 || cost.RequestCount("POST authorization.k8s.io subjectaccessreviews") != 4 {
+		t.Errorf("%v queries, %v lists in %v", cost.QueryCount(), cost.ListCount(), cost.Requests)
+	}
+	if _, ok := cost.Queries["/metrics"]; ok {
+		t.Error("the observer's own scrape counts as a query")
+	}
+	server.Close()
+	if _, err := observer.Observe(t.Context()); err == nil {
+		t.Error("a server that is gone passes as one that did nothing")
+	}
+}

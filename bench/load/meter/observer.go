@@ -1,0 +1,88 @@
+package meter
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Observer reads what the servers around an adapter have done. Fields that are empty are not observed.
+type Observer struct {
+	PrometheusURL string // base URL
+	// ApiserverMetricsURL is kube-apiserver's /metrics, read with Apiserver, which carries credentials.
+	ApiserverMetricsURL string
+	Apiserver           *http.Client
+	Processes           map[string]int // process IDs by name
+}
+
+// Observation is one reading of everything. Observing costs a little itself: one GET at each server, which is subtracted.
+type Observation struct {
+	prometheus, apiserver Reading
+	account               Account
+}
+
+// Observe reads all counters, the processes last, so that the scrapes themselves are outside the next interval.
+func (o *Observer) Observe(ctx context.Context) (Observation, error) {
+	var seen Observation
+	var err error
+	if o.PrometheusURL != "" {
+		if seen.prometheus, err = Scrape(ctx, http.DefaultClient, o.PrometheusURL+"/metrics"); err != nil {
+			return seen, fmt.Errorf("observe Prometheus: %w", err)
+		}
+	}
+	if o.ApiserverMetricsURL != "" {
+		if seen.apiserver, err = Scrape(ctx, o.Apiserver, o.ApiserverMetricsURL); err != nil {
+			return seen, fmt.Errorf("observe kube-apiserver: %w", err)
+		}
+	}
+	if seen.account, err = Take(time.Now(), o.Processes); err != nil {
+		return seen, err
+	}
+	return seen, nil
+}
+
+// Cost is what happened between two observations.
+type Cost struct {
+	// Queries are Prometheus' API requests by path, without its own scrapes of itself.
+	Queries map[string]float64
+	// Requests are kube-apiserver's finished requests by verb and resource; long-running WATCHes count when they end.
+	Requests map[string]float64
+	Spending
+}
+
+// Since compares with an earlier observation.
+func (seen Observation) Since(before Observation) Cost {
+	c := Cost{Spending: seen.account.Since(before.account)}
+	c.Queries = DeltaBy(before.prometheus, seen.prometheus, Match{Name: "prometheus_http_requests_total"}, "handler")
+	for handler := range c.Queries {
+		if !strings.HasPrefix(handler, "/api/") {
+			delete(c.Queries, handler)
+		}
+	}
+	c.Requests = DeltaBy(before.apiserver, seen.apiserver, Match{Name: "apiserver_request_total"}, "verb", "group", "resource", "subresource")
+	return c
+}
+
+// QueryCount is the number of Prometheus queries, instant and range.
+func (c Cost) QueryCount() float64 {
+	return c.Queries["/api/v1/query"] + c.Queries["/api/v1/query_range"]
+}
+
+// ListCount is the number of LISTs of objects at kube-apiserver. The aggregated metrics APIs have groups of their own, which
+// are the questions, not their cost.
+func (c Cost) ListCount() float64 {
+	total := 0.0
+	for key, n := range c.Requests {
+		if what, ok := strings.CutPrefix(key, "LIST "); ok &&
+			!strings.HasPrefix(what, "custom.metrics.k8s.io") && !strings.HasPrefix(what, "external.metrics.k8s.io") {
+			total += n
+		}
+	}
+	return total
+}
+
+// RequestCount is the number of kube-apiserver requests by what they are, such as "POST authorization.k8s.io
+// subjectaccessreviews".
+func (c Cost) RequestCount(key string) float64 { return c.Requests[key] }
