@@ -143,21 +143,21 @@ func (q separation) binary(n *node) (labelSet, bool) {
 		return labelSet{}, false
 	}
 	set := a
+	if !m.on && a.allBut != b.allBut {
+		// Series as they are carry the namespace; sums by <<.GroupBy>> do so in the
+		// wide query only. They would match each other there, and not in the narrow.
+		return labelSet{}, false
+	}
 	if m.on {
 		// Samples of different objects must not match each other …
 		if !(labelSet{labels: m.labels}).hasAll(q.by) {
 			return labelSet{}, false
 		}
-		// … and there must be one on either side: all labels of both are in on (…).
-		if n.op != "and" && n.op != "or" && n.op != "unless" {
-			if a.allBut || b.allBut || !(labelSet{labels: m.labels}).hasAll(append(slices.Clone(a.labels), b.labels...)) {
-				return labelSet{}, false
-			}
-			set = labelSet{labels: m.labels}.and(a)
-		} else if n.op == "or" {
-			// Twins: the right side may add a sample with a left sample's labels
-			// only if on (…) is narrower than the labels; then do not try.
-			if a.allBut || b.allBut || !(labelSet{labels: m.labels}).hasAll(append(slices.Clone(a.labels), b.labels...)) {
+		// … and there must be one on either side, or in a union no twins, where
+		// on (…) is narrower than the labels. Then all labels of both are in on (…).
+		if n.op != "and" && n.op != "unless" {
+			all := labelSet{labels: m.labels}
+			if a.allBut || b.allBut || !all.hasAll(a.labels) || !all.hasAll(b.labels) {
 				return labelSet{}, false
 			}
 		}

@@ -186,7 +186,7 @@ func (r *Rule) finish(q Query, a Ask, matchers []matcher, s scope) (Query, error
 	}
 	q.Value = text
 	n, err := readQuery(text)
-	if len(s.apart) > 0 && (err != nil || !separableBy(n, s.apart, matchers)) {
+	if len(s.apart) > 0 && (!r.batches || err != nil || !separableBy(n, s.apart, matchers)) {
 		return Query{}, ErrNotBatched
 	}
 	if err == nil {

@@ -108,6 +108,9 @@ func (r *Rule) FiltersInMemory(s Selector) bool {
 	if r.Kind != External {
 		return false
 	}
+	if len(s) == 0 {
+		return true
+	}
 	keys := make([]string, len(s))
 	for i, req := range s {
 		if m, err := req.matcher(r.raw); err != nil || m.regex && r.raw {
