@@ -89,7 +89,7 @@ func (c *configuration) connect(parsed *rules.Config) (map[string]collect.Backen
 			continue
 		}
 		clients = append(clients, client)
-		backends[b.Name] = collect.Backend{Querier: client, MatchLabels: b.MatchLabels}
+		backends[b.Name] = collect.Backend{Name: b.Name, Querier: client, MatchLabels: b.MatchLabels}
 		if i == 0 {
 			backends[""] = backends[b.Name]
 		}

@@ -96,6 +96,7 @@ func (l *loop) run(ctx context.Context) {
 				return
 			}
 			l.tick(ctx, true)
+			published = time.Time{}
 		case <-l.hpaChanged:
 			if !sleep(ctx, settle) {
 				return

@@ -106,7 +106,7 @@ func New(ctx context.Context, o *Options) (*Adapter, error) {
 	loop.collector, loop.wanted, loop.hpas = collector, wanted, hpas
 	loop.synced = func() bool { return pods.Synced() && hpas.Synced() }
 
-	lister := &lister{collector: collector, wanted: wanted, resources: resources, full: o.FullDiscovery}
+	lister := &lister{collector: collector, resources: resources, full: o.FullDiscovery}
 	provider := &metricsapi.Provider{
 		Values: collector, Resources: resources, Objects: objects, Lister: lister,
 		Missing: metricsapi.NewMissing(registry, time.Now), Now: time.Now,
@@ -255,7 +255,6 @@ func (c *clients) resources(ctx context.Context, log *slog.Logger) (*kubernetes.
 // lister is what discovery shows: what is wanted, or everything.
 type lister struct {
 	collector *collect.Collector
-	wanted    *collect.Wanted
 	resources *kubernetes.Resources
 	full      bool
 }
@@ -265,6 +264,5 @@ func (l *lister) Listed() []rules.Entry {
 	if l.full {
 		return l.collector.Everything()
 	}
-	wants, _ := l.wanted.All()
-	return metricsapi.ListWanted(wants, l.resources)
+	return metricsapi.ListWanted(l.collector.Listed(), l.resources)
 }

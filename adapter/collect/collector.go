@@ -3,6 +3,7 @@ package collect
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,8 +29,10 @@ type Observer interface {
 	Discovered(backend string, err error)
 }
 
-// Backend is a Querier with the label matchers that every query to it carries.
+// Backend is a Querier with the label matchers that every query to it carries. Several names may stand for one backend,
+// such as its own and "", the one of rules that name none: then their Backends are equal in Name and Querier.
 type Backend struct {
+	Name        string
 	Querier     Querier
 	MatchLabels map[string]string
 }
@@ -71,7 +74,6 @@ type source struct {
 
 type backend struct {
 	Backend
-	name  string
 	slots chan struct{}
 	// failing is set while the last answer was a failure: then nobody waits for the next.
 	failing atomic.Pointer[error]
@@ -88,8 +90,12 @@ func New(o Options) *Collector {
 // between the old rules' last answer and the new ones' first.
 func (c *Collector) Use(config *rules.Config, backends map[string]Backend) {
 	s := &source{config: config, backends: make(map[string]*backend, len(backends))}
+	made := map[string]*backend{}
 	for name, b := range backends {
-		s.backends[name] = &backend{Backend: b, name: name, slots: make(chan struct{}, askTogether)}
+		if made[b.Name] == nil {
+			made[b.Name] = &backend{Backend: b, slots: make(chan struct{}, askTogether)}
+		}
+		s.backends[name] = made[b.Name]
 	}
 	s.discovery = newDiscovery(config)
 	c.source.Store(s)
@@ -118,6 +124,15 @@ func (c *Collector) Catalog() *rules.Catalog {
 	return nil
 }
 
+// Listed are the wants that a rule has answered for: what discovery shows.
+func (c *Collector) Listed() []Want {
+	wants, _ := c.Wanted.All()
+	return slices.DeleteFunc(wants, func(want Want) bool {
+		view := c.Store.View(c.tableOf(want).Key)
+		return view == nil || !view.Answered()
+	})
+}
+
 // Everything lists all metrics that the rules give from the series found so far.
 func (c *Collector) Everything() []rules.Entry {
 	s := c.source.Load()
@@ -139,7 +154,7 @@ func (c *Collector) Tick(ctx context.Context, onlyNew bool) {
 	wants, version := c.Wanted.All()
 	p := makePlan(wants, s.discovery.catalog(), s.discovery.complete, s.discovery.labelsOf, c.Resources)
 	for _, key := range p.unknown {
-		c.Store.Fail(key, store.Source{}, ErrUnknownMetric, now)
+		c.Store.Fail(key, store.Source{}, &store.Absence{Cause: store.NoRule}, now)
 	}
 	if len(p.unknown) > 0 {
 		s.discovery.suspect(now)
@@ -227,13 +242,13 @@ func (c *Collector) collect(ctx context.Context, s *source, b *backend, u *unit)
 		for _, f := range u.feeds {
 			c.Store.Fail(f.table, u.source(f), err, now)
 		}
-		c.Observer.Collected(b.name, u.rule.Name, now.Sub(start), 0, nil, err)
+		c.Observer.Collected(b.Name, u.rule.Name, now.Sub(start), 0, nil, err)
 		return
 	}
 	b.failing.Store(nil)
 	rows, invalid := a.readings(now)
 	u.deliver(a.query, rows, c.terms(u.rule, a.query), c.Store, now)
-	c.Observer.Collected(b.name, u.rule.Name, now.Sub(start), len(rows), invalid, nil)
+	c.Observer.Collected(b.Name, u.rule.Name, now.Sub(start), len(rows), invalid, nil)
 }
 
 func (c *Collector) terms(rule *rules.Rule, query rules.Query) store.Terms {

@@ -271,7 +271,7 @@ func (c *Collector) lookUp(ctx context.Context, s *source, name string, ask func
 		if ctx.Err() != nil {
 			return
 		}
-		c.Observer.Discovered(name, err)
+		c.Observer.Discovered(b.Name, err)
 		if err == nil {
 			c.Kick()
 		} else {

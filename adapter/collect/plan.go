@@ -3,7 +3,6 @@ package collect
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,9 +10,6 @@ import (
 	"github.com/headroom-autoscaler/headroom/adapter/rules"
 	"github.com/headroom-autoscaler/headroom/adapter/store"
 )
-
-// ErrUnknownMetric says that no rule gives a metric: none has the name, or none whose series a backend has.
-var ErrUnknownMetric = errors.New("no rule gives this metric from a series that a backend has")
 
 // unit is one rule asked once, for as many wants as its query can serve.
 type unit struct {

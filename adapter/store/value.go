@@ -36,11 +36,13 @@ const (
 	Negative                     // below zero, which no metric served here can be
 	NotAsked                     // no attempt has finished yet
 	Failed                       // the backend did not answer and nothing good is left
+	NoRule                       // no rule gives the metric, or none from a series that a backend has
 )
 
 var causeTexts = map[Cause]string{
 	NoSample: "no sample", NoRawSample: "no recent raw sample", Stale: "stale", NotANumber: "NaN",
 	Infinite: "infinite", Negative: "negative", NotAsked: "not collected yet", Failed: "backend failed",
+	NoRule: "no rule gives this metric from a series that a backend has",
 }
 
 func (c Cause) String() string {
@@ -64,7 +66,10 @@ func (a *Absence) Error() string {
 	if a.Detail != "" {
 		text += ": " + a.Detail
 	}
-	if a.LastGood.IsZero() {
+	switch {
+	case a.Cause == NoRule:
+		return text
+	case a.LastGood.IsZero():
 		return text + ", never seen"
 	}
 	return fmt.Sprintf("%s, last seen at %s", text, a.LastGood.UTC().Format("15:04:05Z"))

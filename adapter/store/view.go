@@ -1,6 +1,9 @@
 package store
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // View is what all sources together know about a key. It is immutable.
 type View struct {
@@ -98,6 +101,10 @@ func (v *View) explain(why *Absence) *Absence {
 	for _, l := range v.layers {
 		if l.attempt.Err == nil {
 			continue
+		}
+		var known *Absence
+		if errors.As(l.attempt.Err, &known) {
+			return known
 		}
 		failed := &Absence{Cause: Failed, Detail: l.attempt.Err.Error()}
 		if why != nil {
