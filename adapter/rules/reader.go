@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -275,9 +276,9 @@ func (p *reader) rangeOf(n *node) (*node, error) {
 	}
 	end := p.tok.end + closing
 	span, step, sub := strings.Cut(src[p.tok.end:end], ":")
-	window, err := parseDuration(strings.TrimSpace(span))
+	window, err := readRange(strings.TrimSpace(span))
 	if err == nil && strings.TrimSpace(step) != "" {
-		_, err = parseDuration(strings.TrimSpace(step))
+		_, err = readRange(strings.TrimSpace(step))
 	}
 	if err == nil && window <= 0 {
 		err = fmt.Errorf("a range is longer than 0")
@@ -293,6 +294,14 @@ func (p *reader) rangeOf(n *node) (*node, error) {
 	}
 	n.window, n.end = window, end+1
 	return n, p.advance()
+}
+
+// readRange takes durations, and plain numbers of seconds (Prometheus 3).
+func readRange(s string) (time.Duration, error) {
+	if seconds, err := strconv.ParseFloat(s, 64); err == nil && seconds > 0 && seconds < 1e9 {
+		return time.Duration(seconds * float64(time.Second)), nil
+	}
+	return parseDuration(s)
 }
 
 // modify takes `offset 5m`, `@ 1609746000`, `@ start()`, `@ end()`.
