@@ -18,8 +18,9 @@ import (
 
 // Options say where an adapter is and who asks. Files are PEM.
 type Options struct {
-	URL    string // https://host:port of an adapter, or of a kube-apiserver whose aggregator forwards
-	CAFile string // trusted for the server; empty: the system's roots
+	URL    string      // https://host:port of an adapter, or of a kube-apiserver whose aggregator forwards
+	TLS    *tls.Config // replaces the five fields below
+	CAFile string      // trusted for the server; empty: the system's roots
 	// ServerName replaces the URL's host in the check of the server's certificate; needed where a certificate is
 	// issued for a Service's name and the request goes to its address.
 	ServerName string
@@ -52,23 +53,11 @@ func NewClient(o Options) (*Client, error) {
 	if err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http" {
 		return nil, fmt.Errorf("adapter URL %q: want https://host:port", o.URL)
 	}
-	tlsConfig := &tls.Config{ServerName: o.ServerName, InsecureSkipVerify: o.InsecureSkipVerify} //nolint:gosec // opt-in, named so
-	if o.CAFile != "" {
-		pem, err := os.ReadFile(o.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read CA: %w", err)
+	tlsConfig := o.TLS
+	if tlsConfig == nil {
+		if tlsConfig, err = o.tls(); err != nil {
+			return nil, err
 		}
-		tlsConfig.RootCAs = x509.NewCertPool()
-		if !tlsConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read CA %s: no certificate in it", o.CAFile)
-		}
-	}
-	if o.CertFile != "" || o.KeyFile != "" {
-		pair, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("read client certificate: %w", err)
-		}
-		tlsConfig.Certificates = []tls.Certificate{pair}
 	}
 	c := &Client{
 		base:    strings.TrimSuffix(o.URL, "/"),
@@ -102,6 +91,28 @@ func NewClient(o Options) (*Client, error) {
 		})
 	}
 	return c, nil
+}
+
+func (o Options) tls() (*tls.Config, error) {
+	config := &tls.Config{ServerName: o.ServerName, InsecureSkipVerify: o.InsecureSkipVerify} //nolint:gosec // opt-in, named so
+	if o.CAFile != "" {
+		pem, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("read CA: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("read CA %s: no certificate in it", o.CAFile)
+		}
+	}
+	if o.CertFile != "" || o.KeyFile != "" {
+		pair, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("read client certificate: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
 }
 
 // Close drops idle connections.
