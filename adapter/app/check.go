@@ -1,27 +1,219 @@
 package app
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"math"
 	"os"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/headroom-autoscaler/headroom/adapter/rules"
 )
+
+// checkOptions are what "headroom check" can be told beside what serve can.
+type checkOptions struct {
+	*Options
+	Compare string
+	CAFile  string
+	Output  string
+}
+
+// report is what check found; it is also the JSON output.
+type report struct {
+	File     string        `json:"file"`
+	Rules    int           `json:"rules"`
+	Warnings []string      `json:"warnings,omitempty"`
+	Overlaps []string      `json:"overlaps,omitempty"`
+	HPAs     *hpaReport    `json:"hpas,omitempty"`
+	Answers  []comparison  `json:"answers,omitempty"`
+	Summary  *comparedWith `json:"compared,omitempty"`
+}
+
+// hpaReport says how often the HPA controller can evaluate the cluster's HPAs at its defaults.
+type hpaReport struct {
+	HPAs            int     `json:"hpas"`
+	CustomMetrics   int     `json:"customMetrics"`
+	ExternalMetrics int     `json:"externalMetrics"`
+	PeriodSeconds   float64 `json:"periodSeconds"`
+	Explanation     string  `json:"explanation"`
+}
 
 // NewCheckCommand is "headroom check".
 func NewCheckCommand() *cobra.Command {
-	o := DefaultOptions()
+	o := &checkOptions{Options: DefaultOptions(), Output: "text"}
+	o.LogLevel = "error"
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Lint a rules file",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			data, err := os.ReadFile(o.ConfigFile)
-			if err != nil {
-				return fmt.Errorf("--config: %w", err)
-			}
-			_, err = parse(o, data)
-			return err
-		},
+		Short: "Lint a rules file, and rehearse a move from another adapter",
+		Long: `Lint a rules file: every problem at once, with its line and what is allowed there.
+
+With --kubeconfig it also reads the cluster's HPAs, asks the backends what each of them would be told, and says how
+often the HPA controller can evaluate that many.
+
+With --compare URL the adapter at that URL is asked the same questions, and the differences are printed. "cluster"
+stands for whatever serves the metrics APIs of the cluster now. Nothing is changed anywhere.
+
+The exit status is 0 when all is well, 1 when the file is refused or an answer is missing on one side.`,
+		Example: `  headroom check --config config.yaml
+  headroom check --config config.yaml --strict -o json
+  headroom check --config config.yaml --prometheus-url http://localhost:9090 --kubeconfig ~/.kube/config
+  headroom check --config config.yaml --prometheus-url http://localhost:9090 --kubeconfig ~/.kube/config --compare cluster`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.OutOrStdout()) },
 	}
-	o.AddFlags(cmd.Flags())
+	fs := cmd.Flags()
+	o.AddFlags(fs)
+	fs.StringVar(&o.Compare, "compare", o.Compare, "URL of the adapter to compare with, or \"cluster\" for the one that the cluster uses now")
+	fs.StringVar(&o.CAFile, "compare-ca-file", o.CAFile, "CA certificates that the other adapter's certificate is verified with")
+	fs.StringVarP(&o.Output, "output", "o", o.Output, "text or json")
 	return cmd
+}
+
+func (o *checkOptions) run(ctx context.Context, out io.Writer) error {
+	if o.Output != "text" && o.Output != "json" {
+		return fmt.Errorf("--output: %q is not one of text, json", o.Output)
+	}
+	if o.ConfigFile == "" {
+		return errors.New("--config: a rules file is needed")
+	}
+	data, err := os.ReadFile(o.ConfigFile)
+	if err != nil {
+		return fmt.Errorf("--config: %w", err)
+	}
+	parsed, err := rules.Parse(o.ConfigFile, data, rules.ParseOptions{Strict: o.Strict, Legacy: o.Legacy, Backends: []string{commandLineBackend}})
+	if err != nil {
+		return fmt.Errorf("configuration refused:\n%w", err)
+	}
+	r := &report{File: o.ConfigFile, Rules: len(parsed.Rules)}
+	for _, warning := range parsed.Warnings {
+		r.Warnings = append(r.Warnings, warning.String())
+	}
+	for _, overlap := range overlaps(parsed) {
+		r.Overlaps = append(r.Overlaps, describeOverlap(overlap))
+	}
+	var verdict error
+	if o.Kubeconfig != "" || o.Compare != "" {
+		verdict = o.cluster(ctx, r)
+	}
+	if o.Output == "json" {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		return errors.Join(encoder.Encode(r), verdict)
+	}
+	r.print(out)
+	return verdict
+}
+
+// cluster adds what the cluster's HPAs would be told, and what the other adapter says to the same.
+func (o *checkOptions) cluster(ctx context.Context, r *report) error {
+	quiet := *o.Options
+	quiet.MetricsAddress = "0"
+	if quiet.Logger == nil {
+		quiet.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	}
+	adapter, err := New(ctx, &quiet)
+	if err != nil {
+		return err
+	}
+	stop := adapter.collect(ctx)
+	defer stop()
+	if err := adapter.settled(ctx); err != nil {
+		return err
+	}
+	questions, err := adapter.questions(ctx)
+	if err != nil {
+		return err
+	}
+	r.HPAs = explainPeriod(len(adapter.hpas.All()), questions)
+	var other *otherAdapter
+	if o.Compare != "" {
+		if other, err = newOtherAdapter(adapter, o.Compare, o.CAFile); err != nil {
+			return err
+		}
+		r.Summary = &comparedWith{With: o.Compare}
+	}
+	missing := 0
+	for _, q := range questions {
+		c := adapter.compare(ctx, q, other)
+		r.Answers = append(r.Answers, c)
+		if r.Summary != nil {
+			r.Summary.count(c)
+		}
+		if c.Ours.Error != "" {
+			missing++
+		}
+	}
+	switch {
+	case r.Summary != nil && r.Summary.Missing > 0:
+		return fmt.Errorf("%d of %d questions are answered by one side alone", r.Summary.Missing, len(questions))
+	case r.Summary == nil && missing > 0:
+		return fmt.Errorf("%d of %d metrics that HPAs ask for have no value", missing, len(questions))
+	}
+	return nil
+}
+
+// settled waits until everything wanted has been tried, or a query's time is over.
+func (a *Adapter) settled(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*a.options.Prometheus.Timeout)
+	defer cancel()
+	for !a.loop.synced() || a.loop.firstTick.Load() == 0 {
+		if !sleep(ctx, settle) {
+			return errors.New("the cluster's pods and HPAs could not be listed in time: does the kubeconfig allow it?")
+		}
+	}
+	return nil
+}
+
+// kcmRequestsPerSecond is kube-controller-manager's --kube-api-qps default: its limit for each of the two metrics clients.
+const kcmRequestsPerSecond = 20
+
+// hpaPeriod is kube-controller-manager's --horizontal-pod-autoscaler-sync-period default.
+const hpaPeriod = 15 * time.Second
+
+// explainPeriod works out how often the HPA controller can evaluate so many metrics. Its two metrics clients send at most
+// 20 requests per second each, whatever the adapter does.
+func explainPeriod(hpas int, questions []question) *hpaReport {
+	r := &hpaReport{HPAs: hpas}
+	for _, q := range questions {
+		if q.kind == rules.External {
+			r.ExternalMetrics++
+		} else {
+			r.CustomMetrics++
+		}
+	}
+	needed := float64(max(r.CustomMetrics, r.ExternalMetrics)) / kcmRequestsPerSecond
+	r.PeriodSeconds = math.Max(hpaPeriod.Seconds(), needed)
+	switch {
+	case needed > hpaPeriod.Seconds():
+		r.Explanation = fmt.Sprintf("kube-controller-manager sends at most %d requests/s to each metrics API, so each HPA is evaluated every %.0f s at best instead of every %.0f s; raise its --kube-api-qps and --kube-api-burst",
+			kcmRequestsPerSecond, needed, hpaPeriod.Seconds())
+	default:
+		r.Explanation = fmt.Sprintf("kube-controller-manager's limit of %d requests/s for each metrics API is enough for these", kcmRequestsPerSecond)
+	}
+	return r
+}
+
+// overlaps are those that somebody may not have meant: presets share names by design.
+func overlaps(parsed *rules.Config) []rules.Overlap {
+	return slices.DeleteFunc(rules.NewCatalog(parsed).Overlaps(offline{}), func(o rules.Overlap) bool {
+		return !slices.ContainsFunc(o.Matches, func(m rules.Match) bool { return m.Rule.Preset == "" })
+	})
+}
+
+func describeOverlap(o rules.Overlap) string {
+	text := fmt.Sprintf("%s metric %s is given by", o.Kind, o.Metric)
+	for i, match := range o.Matches {
+		if i > 0 {
+			text += ", then"
+		}
+		text += " " + match.Rule.Name
+	}
+	return text + ": an object takes its value from the first that has one"
 }

@@ -49,6 +49,9 @@ func (c *configuration) load() error {
 	for _, warning := range parsed.Warnings {
 		c.log.Warn("configuration", "problem", warning.String())
 	}
+	for _, overlap := range overlaps(parsed) {
+		c.log.Warn("configuration", "overlap", describeOverlap(overlap))
+	}
 	c.collector.Use(parsed, backends)
 	for _, client := range c.clients {
 		client.Close()

@@ -41,6 +41,8 @@ type Adapter struct {
 	factory   informers.SharedInformerFactory
 	resources *kubernetes.Resources
 	hpas      *kubernetes.HPAs
+	collector *collect.Collector
+	provider  *metricsapi.Provider
 	loop      *loop
 	config    *configuration
 	discovery *metricsapi.Discovery
@@ -123,7 +125,7 @@ func New(ctx context.Context, o *Options) (*Adapter, error) {
 	loop.publish = func() { published.Publish(lister.Listed()) }
 	return &Adapter{
 		options: o, log: log, registry: registry, base: base, factory: factory, resources: resources, hpas: hpas,
-		loop: loop, config: settings, discovery: published,
+		collector: collector, provider: provider, loop: loop, config: settings, discovery: published,
 	}, nil
 }
 
@@ -139,18 +141,25 @@ func (a *Adapter) Run(ctx context.Context) error {
 	}
 	defer stopMetrics()
 
-	background, stop := context.WithCancel(ctx)
-	defer a.loop.wait()
+	stop := a.collect(ctx)
 	defer stop()
-	a.factory.Start(background.Done())
-	defer a.factory.Shutdown()
-	defer stop()
-	go a.resources.Run(background, func(err error) { a.log.Warn("resource names are not fresh", "error", err) })
-	go a.config.watch(background)
-	a.loop.start(background)
 
 	a.log.Info("serving", "port", a.options.API.SecureServing.BindPort, "apis", a.options.Serve)
 	return server.PrepareRun().RunWithContext(ctx)
+}
+
+// collect starts the informers, the collection and the watch on the rules file. stop ends them and waits for them.
+func (a *Adapter) collect(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	a.factory.Start(ctx.Done())
+	go a.resources.Run(ctx, func(err error) { a.log.Warn("resource names are not fresh", "error", err) })
+	go a.config.watch(ctx)
+	a.loop.start(ctx)
+	return func() {
+		cancel()
+		a.loop.wait()
+		a.factory.Shutdown()
+	}
 }
 
 // server builds the API server and hangs probes and discovery on it.

@@ -46,16 +46,23 @@ func NewHPAs(factory informers.SharedInformerFactory, resources *Resources, chan
 // Synced says whether the first list has arrived.
 func (h *HPAs) Synced() bool { return h.informer.HasSynced() }
 
+// All returns the HPAs, read only, in no particular order.
+func (h *HPAs) All() []*autoscalingv2.HorizontalPodAutoscaler {
+	var hpas []*autoscalingv2.HorizontalPodAutoscaler
+	for _, object := range h.informer.GetStore().List() {
+		if hpa, ok := object.(*autoscalingv2.HorizontalPodAutoscaler); ok && hpa.DeletionTimestamp == nil {
+			hpas = append(hpas, hpa)
+		}
+	}
+	return hpas
+}
+
 // Wants are the keys that all HPAs together name, each once. A metric whose selector does not parse, or whose object is
 // of a kind that the cluster does not know, is left out: the HPA controller reports it.
 func (h *HPAs) Wants() []collect.Want {
 	seen := map[store.Key]bool{}
 	var wants []collect.Want
-	for _, object := range h.informer.GetStore().List() {
-		hpa, ok := object.(*autoscalingv2.HorizontalPodAutoscaler)
-		if !ok || hpa.DeletionTimestamp != nil {
-			continue
-		}
+	for _, hpa := range h.All() {
 		for _, metric := range hpa.Spec.Metrics {
 			if want, ok := h.want(hpa.Namespace, metric); ok && !seen[want.Key] {
 				seen[want.Key] = true

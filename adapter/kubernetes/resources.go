@@ -170,3 +170,6 @@ func (r *Resources) missed() {
 	default:
 	}
 }
+
+// Mapper is the RESTMapper behind the names as they are now, for clients of Kubernetes' own that need one.
+func (r *Resources) Mapper() meta.RESTMapper { return r.known.Load().mapper }

@@ -1,0 +1,360 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"net/url"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
+	custom "k8s.io/metrics/pkg/client/custom_metrics"
+	external "k8s.io/metrics/pkg/client/external_metrics"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+
+	"github.com/headroom-autoscaler/headroom/adapter/kubernetes"
+	"github.com/headroom-autoscaler/headroom/adapter/rules"
+)
+
+// question is one thing that an HPA asks.
+type question struct {
+	hpa       string // namespace/name
+	kind      rules.Kind
+	namespace string
+	resource  rules.Resource
+	objectGK  schema.GroupKind
+	object    string // "" for pods by selector
+	pods      labels.Selector
+	metric    string
+	selector  labels.Selector
+}
+
+// side is one adapter's answer.
+type side struct {
+	Items int     `json:"items"`
+	Sum   float64 `json:"sum"`
+	Error string  `json:"error,omitempty"`
+}
+
+// comparison is one question with both answers; Theirs is nil when nobody else was asked.
+type comparison struct {
+	HPA        string  `json:"hpa"`
+	Kind       string  `json:"kind"`
+	Metric     string  `json:"metric"`
+	Object     string  `json:"object,omitempty"`
+	Ours       side    `json:"ours"`
+	Theirs     *side   `json:"theirs,omitempty"`
+	Difference float64 `json:"relativeDifference,omitempty"`
+	Verdict    string  `json:"verdict"`
+}
+
+type comparedWith struct {
+	With    string `json:"with"`
+	Same    int    `json:"same"`
+	Differ  int    `json:"differ"`
+	Missing int    `json:"answeredByOneSide"`
+	Neither int    `json:"answeredByNeither"`
+}
+
+// sameWithin is how far two answers may be apart and count as the same: they are computed at different instants from
+// rates over different windows' edges.
+const sameWithin = 0.1
+
+const (
+	verdictSame    = "same"
+	verdictDiffer  = "differs"
+	verdictOurs    = "only ours answers"
+	verdictTheirs  = "only theirs answers"
+	verdictNeither = "neither answers"
+	verdictValue   = "has a value"
+	verdictNone    = "has no value"
+)
+
+func (s *comparedWith) count(c comparison) {
+	switch c.Verdict {
+	case verdictSame:
+		s.Same++
+	case verdictDiffer:
+		s.Differ++
+	case verdictOurs, verdictTheirs:
+		s.Missing++
+	case verdictNeither:
+		s.Neither++
+	}
+}
+
+// questions are what the cluster's HPAs ask, in a stable order.
+func (a *Adapter) questions(ctx context.Context) ([]question, error) {
+	config, err := a.base.ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	targets, err := kubernetes.NewTargets(config, a.resources)
+	if err != nil {
+		return nil, err
+	}
+	hpas := a.hpas.All()
+	slices.SortFunc(hpas, func(x, y *autoscalingv2.HorizontalPodAutoscaler) int {
+		return strings.Compare(x.Namespace+"/"+x.Name, y.Namespace+"/"+y.Name)
+	})
+	var questions []question
+	for _, hpa := range hpas {
+		for _, metric := range hpa.Spec.Metrics {
+			if q, ok := a.question(ctx, hpa, metric, targets); ok {
+				questions = append(questions, q)
+			}
+		}
+	}
+	return questions, nil
+}
+
+func (a *Adapter) question(ctx context.Context, hpa *autoscalingv2.HorizontalPodAutoscaler, metric autoscalingv2.MetricSpec, targets *kubernetes.Targets) (question, bool) {
+	q := question{hpa: hpa.Namespace + "/" + hpa.Name, kind: rules.Custom, namespace: hpa.Namespace}
+	var identifier autoscalingv2.MetricIdentifier
+	switch {
+	case metric.Pods != nil:
+		identifier, q.resource = metric.Pods.Metric, rules.Resource{Name: "pods"}
+		pods, err := targets.Selector(ctx, hpa)
+		if err != nil {
+			a.log.Error("the HPA's target cannot be read", "hpa", q.hpa, "error", err)
+			return q, false
+		}
+		q.pods = pods
+	case metric.Object != nil:
+		identifier, q.object = metric.Object.Metric, metric.Object.DescribedObject.Name
+		gv, _ := schema.ParseGroupVersion(metric.Object.DescribedObject.APIVersion)
+		q.objectGK = schema.GroupKind{Group: gv.Group, Kind: metric.Object.DescribedObject.Kind}
+		resource, known := a.resources.ForKind(metric.Object.DescribedObject.APIVersion, metric.Object.DescribedObject.Kind)
+		if !known {
+			a.log.Error("the HPA describes an object of a kind that the cluster does not know", "hpa", q.hpa, "kind", q.objectGK)
+			return q, false
+		}
+		q.resource = resource
+	case metric.External != nil:
+		identifier, q.kind = metric.External.Metric, rules.External
+	default:
+		return q, false // resource metrics are metrics-server's
+	}
+	q.metric, q.selector = identifier.Name, labels.Everything()
+	if identifier.Selector != nil {
+		selector, err := metav1.LabelSelectorAsSelector(identifier.Selector)
+		if err != nil {
+			return q, false
+		}
+		q.selector = selector
+	}
+	return q, true
+}
+
+// ours asks this process's own provider.
+func (a *Adapter) ours(ctx context.Context, q question) side {
+	info := provider.CustomMetricInfo{
+		GroupResource: schema.GroupResource{Group: q.resource.Group, Resource: q.resource.Name}, Namespaced: true, Metric: q.metric,
+	}
+	switch {
+	case q.kind == rules.External:
+		list, err := a.provider.GetExternalMetric(ctx, q.namespace, q.selector, provider.ExternalMetricInfo{Metric: q.metric})
+		if err != nil {
+			return side{Error: err.Error()}
+		}
+		s := side{Items: len(list.Items)}
+		for _, item := range list.Items {
+			s.Sum += item.Value.AsApproximateFloat64()
+		}
+		return s
+	case q.pods != nil:
+		list, err := a.provider.GetMetricBySelector(ctx, q.namespace, q.pods, info, q.selector)
+		if err != nil {
+			return side{Error: err.Error()}
+		}
+		s := side{Items: len(list.Items)}
+		for _, item := range list.Items {
+			s.Sum += item.Value.AsApproximateFloat64()
+		}
+		return s
+	default:
+		item, err := a.provider.GetMetricByName(ctx, types.NamespacedName{Namespace: q.namespace, Name: q.object}, info, q.selector)
+		if err != nil {
+			return side{Error: err.Error()}
+		}
+		return side{Items: 1, Sum: item.Value.AsApproximateFloat64()}
+	}
+}
+
+// otherAdapter is asked through the clients that the HPA controller uses.
+type otherAdapter struct {
+	custom   custom.CustomMetricsClient
+	external external.ExternalMetricsClient
+}
+
+func newOtherAdapter(a *Adapter, where, caFile string) (*otherAdapter, error) {
+	config, err := a.base.ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	if where != "cluster" {
+		if u, err := url.Parse(where); err != nil || u.Scheme != "https" || u.Host == "" {
+			return nil, fmt.Errorf("--compare: %q is neither \"cluster\" nor a URL of the form https://host[:port]", where)
+		}
+		config = rest.CopyConfig(config)
+		config.Host = where
+		config.TLSClientConfig.CAData, config.TLSClientConfig.CAFile = nil, caFile
+	}
+	found, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("--compare: %w", err)
+	}
+	externals, err := external.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("--compare: %w", err)
+	}
+	return &otherAdapter{
+		custom:   custom.NewForConfig(config, a.resources.Mapper(), custom.NewAvailableAPIsGetter(found)),
+		external: externals,
+	}, nil
+}
+
+func (o *otherAdapter) ask(q question) side {
+	switch {
+	case q.kind == rules.External:
+		list, err := o.external.NamespacedMetrics(q.namespace).List(q.metric, q.selector)
+		if err != nil {
+			return side{Error: err.Error()}
+		}
+		s := side{Items: len(list.Items)}
+		for _, item := range list.Items {
+			s.Sum += item.Value.AsApproximateFloat64()
+		}
+		return s.unlessEmpty()
+	case q.pods != nil:
+		list, err := o.custom.NamespacedMetrics(q.namespace).GetForObjects(schema.GroupKind{Kind: "Pod"}, q.pods, q.metric, q.selector)
+		if err != nil {
+			return side{Error: err.Error()}
+		}
+		s := side{Items: len(list.Items)}
+		for _, item := range list.Items {
+			s.Sum += item.Value.AsApproximateFloat64()
+		}
+		return s.unlessEmpty()
+	default:
+		item, err := o.custom.NamespacedMetrics(q.namespace).GetForObject(q.objectGK, q.object, q.metric, q.selector)
+		if err != nil {
+			return side{Error: err.Error()}
+		}
+		return side{Items: 1, Sum: item.Value.AsApproximateFloat64()}
+	}
+}
+
+// unlessEmpty calls an answer without items what the HPA calls it: no metrics.
+func (s side) unlessEmpty() side {
+	if s.Items == 0 {
+		return side{Error: "an answer without items, which the HPA takes as an error"}
+	}
+	return s
+}
+
+func (a *Adapter) compare(ctx context.Context, q question, other *otherAdapter) comparison {
+	object := q.object
+	if q.pods != nil {
+		object = q.pods.String()
+	} else if q.kind == rules.External {
+		object = q.selector.String()
+	}
+	kind := "External"
+	if q.kind == rules.Custom {
+		kind = "Pods"
+		if q.pods == nil {
+			kind = "Object"
+		}
+	}
+	c := comparison{HPA: q.hpa, Kind: kind, Metric: q.metric, Object: object, Ours: a.ours(ctx, q)}
+	if other == nil {
+		c.Verdict = verdictValue
+		if c.Ours.Error != "" {
+			c.Verdict = verdictNone
+		}
+		return c
+	}
+	theirs := other.ask(q)
+	c.Theirs = &theirs
+	c.judge()
+	return c
+}
+
+func (c *comparison) judge() {
+	ours, theirs := c.Ours, *c.Theirs
+	switch {
+	case ours.Error != "" && theirs.Error != "":
+		c.Verdict = verdictNeither
+	case ours.Error != "":
+		c.Verdict = verdictTheirs
+	case theirs.Error != "":
+		c.Verdict = verdictOurs
+	default:
+		c.Verdict = verdictSame
+		if larger := math.Max(math.Abs(ours.Sum), math.Abs(theirs.Sum)); larger > 0 {
+			c.Difference = math.Abs(ours.Sum-theirs.Sum) / larger
+		}
+		if c.Difference > sameWithin || ours.Items != theirs.Items {
+			c.Verdict = verdictDiffer
+		}
+	}
+}
+
+func (r *report) print(out io.Writer) {
+	fmt.Fprintf(out, "%s: %d rules, no errors\n", r.File, r.Rules)
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(out, "warning: %s\n", warning)
+	}
+	for _, overlap := range r.Overlaps {
+		fmt.Fprintf(out, "note: %s\n", overlap)
+	}
+	if r.HPAs == nil {
+		return
+	}
+	fmt.Fprintf(out, "\n%d HPAs ask for %d custom and %d external metrics: %s.\n", r.HPAs.HPAs, r.HPAs.CustomMetrics, r.HPAs.ExternalMetrics, r.HPAs.Explanation)
+	if len(r.Answers) == 0 {
+		return
+	}
+	fmt.Fprintln(out)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "HPA\tKIND\tMETRIC\tOBJECT\tOURS\tTHEIRS\tVERDICT")
+	for _, c := range r.Answers {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.HPA, c.Kind, c.Metric, c.Object, c.Ours.String(), c.Theirs.String(), c.Verdict)
+	}
+	_ = table.Flush()
+	for _, c := range r.Answers {
+		if c.Ours.Error != "" {
+			fmt.Fprintf(out, "\n%s %s, ours: %s", c.HPA, c.Metric, c.Ours.Error)
+		}
+		if c.Theirs != nil && c.Theirs.Error != "" {
+			fmt.Fprintf(out, "\n%s %s, theirs: %s", c.HPA, c.Metric, c.Theirs.Error)
+		}
+	}
+	if s := r.Summary; s != nil {
+		fmt.Fprintf(out, "\nCompared with %s at %s: %d the same (within %.0f %%), %d differ, %d answered by one side alone, %d by neither.\n",
+			s.With, time.Now().UTC().Format("15:04:05Z"), s.Same, 100*sameWithin, s.Differ, s.Missing, s.Neither)
+	}
+}
+
+func (s *side) String() string {
+	switch {
+	case s == nil:
+		return "-"
+	case s.Error != "":
+		return "no value"
+	case s.Items == 1:
+		return fmt.Sprintf("%.4g", s.Sum)
+	}
+	return fmt.Sprintf("%.4g over %d", s.Sum, s.Items)
+}
