@@ -35,7 +35,7 @@ type age struct {
 	series int // selectors in text
 }
 
-// maxAgeSeries bounds a companion: each arithmetic operator doubles it.
+// maxAgeSeries bounds a companion, which grows with every arithmetic operator.
 const maxAgeSeries = 32
 
 func (a age) leaves() int {
@@ -197,11 +197,21 @@ func (c ages) binary(n *node) (age, bool) {
 	if n.op == "or" {
 		return age{text: "(" + left + " or " + m.text(false) + right + ")", series: series}, true
 	}
-	if series *= 2; series > maxAgeSeries {
-		return age{}, false
+	// The smaller of two vectors, absent where either is. Written so that the
+	// shorter operand is the one that stands twice: a - max(a - b, 0).
+	if m.group == "" {
+		if a.leaves() > b.leaves() {
+			left, right = right, left
+		}
+		series += min(a.leaves(), b.leaves())
+		left = "(" + left + " - " + m.text(false)
+		left += "clamp_min(" + strings.TrimPrefix(left, "(") + right + ", 0))"
+		return age{text: left, series: series}, series <= maxAgeSeries
 	}
-	// The smaller of two vectors; one that lacks the object leaves it out of both.
-	return age{text: "((" + left + " <= " + m.text(false) + right + ") or (" + right + " <= " + m.text(true) + left + "))", series: series}, true
+	// Of many to one, only a comparison keeps the labels of the many.
+	series *= 2
+	text := "((" + left + " <= " + m.text(false) + right + ") or (" + right + " <= " + m.text(true) + left + "))"
+	return age{text: text, series: series}, series <= maxAgeSeries
 }
 
 // text of the matching, for the operands as they stand or exchanged.
