@@ -43,8 +43,8 @@ func (rr *ruleReader) list(n *yaml.Node, path string, kind Kind) []*Rule {
 // rule is nil when it has problems, or can never give a metric.
 func (rr *ruleReader) rule(n *yaml.Node, path string, kind Kind) *Rule {
 	before := len(rr.problems)
-	if n = target(n); isNull(n) {
-		rr.problem(n, path, "is empty")
+	if n = target(n); isNull(n) || n.Kind != yaml.MappingNode {
+		rr.problem(n, path, "must be a rule: seriesQuery, resources, metricsQuery …")
 		return nil
 	}
 	f := rr.mapping(n, path, "seriesQuery", "seriesFilters", "resources", "name", "metricsQuery",
@@ -63,8 +63,11 @@ func (rr *ruleReader) rule(n *yaml.Node, path string, kind Kind) *Rule {
 	if kind == External && f.has("partial") {
 		rr.problem(&yaml.Node{Line: target(f.value["partial"]).Line}, path+".partial", "is for rules of pods; an external rule has no pods to miss")
 	}
+	misspelt := len(rr.problems) > before
 	rr.resources(r, f.value["resources"], path+".resources")
-	rr.name(r, n, f, path)
+	if r.seriesQuery != "" || !misspelt { // a seriesQueri is not a rule without seriesQuery
+		rr.name(r, n, f, path)
+	}
 	rr.queries(r, n, f, path)
 	if len(rr.problems) > before || r.query == nil {
 		return nil
@@ -161,7 +164,7 @@ func (rr *ruleReader) name(r *Rule, n *yaml.Node, f fields, path string) {
 		case 1:
 			r.as = "$1"
 		default:
-			rr.problem(or(name.value["matches"], n), path+".name.as", "must be given, because name.matches has %d groups: $1, ${1}_${2} …", re.NumSubexp())
+			rr.problem(&yaml.Node{Line: or(name.value["matches"], n).Line}, path+".name.as", "must be given, because name.matches has %d groups: $1, ${1}_${2} …", re.NumSubexp())
 		}
 	}
 }

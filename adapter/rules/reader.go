@@ -380,7 +380,8 @@ func (p *reader) parenthesis() (*node, error) {
 	if inner.kind == nodeScalar {
 		kind = nodeScalar
 	}
-	return &node{kind: kind, op: "(", args: []*node{inner}, start: start, end: p.tok.end}, p.advance()
+	n := &node{kind: kind, op: "(", args: []*node{inner}, start: start, end: p.tok.end}
+	return n, p.advance()
 }
 
 // braces reads {a="b", c=~"d"}; a string alone is the series' name (Prometheus 3).
