@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -75,10 +76,10 @@ type source struct {
 type backend struct {
 	Backend
 	slots chan struct{}
-	// failing is set while the last answer was a failure: then nobody waits for the next.
-	failing atomic.Pointer[error]
-	// oldest is when the longest query under way began, in unix nanoseconds; 0 for none.
-	underWay atomic.Int64
+	// timedOut is set while the last query got no answer in time: then no request waits for the next.
+	timedOut atomic.Bool
+	// busySince is since when the backend has had queries and finished none, in unix nanoseconds; 0 when it is idle.
+	busySince atomic.Int64
 }
 
 // New makes a collector without a configuration; Use gives it one.
@@ -157,7 +158,7 @@ func (c *Collector) Tick(ctx context.Context, onlyNew bool) {
 		c.Store.Fail(key, store.Source{}, &store.Absence{Cause: store.NoRule}, now)
 	}
 	if len(p.unknown) > 0 {
-		s.discovery.suspect(now)
+		s.discovery.suspect()
 	}
 	if c.FullDiscovery {
 		p.needs = append(p.needs, s.discovery.unlabelled(c.Resources)...)
@@ -175,8 +176,10 @@ func (c *Collector) Tick(ctx context.Context, onlyNew bool) {
 	if onlyNew {
 		return
 	}
-	for _, want := range wants {
-		tables[want.Key] = true
+	for _, want := range wants { // those that cannot be planned at the moment too: their last good values count
+		whole := want.Key
+		whole.Objects = ""
+		tables[want.Key], tables[whole] = true, true
 	}
 	c.Store.Retain(func(key store.Key) bool { return tables[key] })
 }
@@ -230,22 +233,22 @@ func (c *Collector) start(ctx context.Context, s *source, u *unit, version uint6
 
 func (c *Collector) collect(ctx context.Context, s *source, b *backend, u *unit) {
 	start := c.now()
-	b.underWay.CompareAndSwap(0, start.UnixNano())
+	b.busySince.CompareAndSwap(0, start.UnixNano())
 	a, err := u.run(ctx, b.Querier, b.MatchLabels, c.Resources, c.Objects)
-	b.underWay.Store(0)
+	b.busySince.Store(0)
 	now := c.now()
 	if ctx.Err() != nil || c.source.Load() != s {
 		return // stopping, or the rules have changed under the question
 	}
 	if err != nil {
-		b.failing.Store(&err)
+		b.timedOut.Store(errors.Is(err, context.DeadlineExceeded))
 		for _, f := range u.feeds {
 			c.Store.Fail(f.table, u.source(f), err, now)
 		}
 		c.Observer.Collected(b.Name, u.rule.Name, now.Sub(start), 0, nil, err)
 		return
 	}
-	b.failing.Store(nil)
+	b.timedOut.Store(false)
 	rows, invalid := a.readings(now)
 	u.deliver(a.query, rows, c.terms(u.rule, a.query), c.Store, now)
 	c.Observer.Collected(b.Name, u.rule.Name, now.Sub(start), len(rows), invalid, nil)

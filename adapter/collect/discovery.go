@@ -24,10 +24,10 @@ type discovery struct {
 	config *rules.Config
 	known  atomic.Pointer[found]
 
-	mu      sync.Mutex
-	names   map[string]*lookup // by backend and series query; rules that share them share the answer
-	labels  map[seriesRef]*lookup
-	suspend time.Time // names are looked up early, since something wanted is unknown
+	mu     sync.Mutex
+	names  map[string]*lookup // by backend and series query; rules that share them share the answer
+	labels map[seriesRef]*lookup
+	early  bool // look names up before the relist, since something wanted is unknown
 }
 
 // found is one immutable state of the catalog with the decisions made from it.
@@ -109,12 +109,10 @@ func (d *discovery) unlabelled(resources rules.Resources) []seriesRef {
 }
 
 // suspect asks for names to be looked up again before the relist: a wanted metric has no series.
-func (d *discovery) suspect(now time.Time) {
+func (d *discovery) suspect() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.suspend.IsZero() {
-		d.suspend = now
-	}
+	d.early = true
 }
 
 // nameQuery is what one request for series names asks.
@@ -140,11 +138,11 @@ func (d *discovery) due(needs []seriesRef, relist time.Duration, now time.Time) 
 			l = &lookup{}
 			d.names[q.id()] = l
 		}
-		if l.begin(now, relist, !d.suspend.IsZero()) {
+		if l.begin(now, relist, d.early) {
 			names[q] = of
 		}
 	}
-	d.suspend = time.Time{}
+	d.early = false
 	for _, ref := range needs {
 		l := d.labels[ref]
 		if l == nil {

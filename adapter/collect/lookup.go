@@ -14,8 +14,14 @@ func (c *Collector) Lookup(ctx context.Context, want Want) (*store.View, error) 
 	table := c.tableOf(want)
 	isNew, err := c.Wanted.Ask(want.Key, table, c.now())
 	view := c.Store.View(table.Key)
-	if view != nil && view.Answered() || err != nil {
-		return view, err
+	if view != nil && view.Answered() {
+		return view, nil
+	}
+	if narrow := c.Store.View(want.Key); narrow != nil && narrow.Answered() {
+		return narrow, nil // the rules have just changed, and how this metric is asked for is not decided yet
+	}
+	if err != nil {
+		return nil, err
 	}
 	if isNew || view == nil {
 		c.Kick()
@@ -53,7 +59,8 @@ func (c *Collector) tableOf(want Want) Want {
 	return want
 }
 
-// hopeless says that every backend is failing, or has left a query unanswered for longer than a request would wait.
+// hopeless says that no backend answers in time: each has just timed out, or has finished nothing for longer than a
+// request would wait.
 func (c *Collector) hopeless() bool {
 	s := c.source.Load()
 	if s == nil {
@@ -61,9 +68,8 @@ func (c *Collector) hopeless() bool {
 	}
 	now := c.now()
 	for _, b := range s.backends {
-		since := b.underWay.Load()
-		hung := since != 0 && now.UnixNano()-since > int64(answerWait)
-		if b.failing.Load() == nil && !hung {
+		busy := b.busySince.Load()
+		if !b.timedOut.Load() && (busy == 0 || now.UnixNano()-busy <= int64(answerWait)) {
 			return false
 		}
 	}

@@ -141,6 +141,7 @@ func (e *entry) change(from Source, now time.Time, with func(layer) layer) {
 			case l.source.Name == from.Name:
 				changed = l
 				changed.source = from
+			case l.source.Name == "": // "no rule" ends when a rule speaks
 			case now.Sub(l.attempt.At) <= l.keptFor():
 				next.layers = append(next.layers, l)
 			}
