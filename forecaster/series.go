@@ -76,14 +76,18 @@ func (o Observation) sane() Observation {
 		if math.IsNaN(o.Value) || o.Value < 0 || o.Value > maxMagnitude {
 			return NoData()
 		}
+		if o.Value < 1/maxMagnitude {
+			o.Value = 0
+		}
 		return o
 	case Missing:
 	}
 	return NoData()
 }
 
-// maxMagnitude bounds what is taken for a demand. Squares of it must stay finite in the regression.
-const maxMagnitude = 1e100
+// maxMagnitude bounds what is taken for a demand, so that single precision and squares stay finite. What is below its
+// inverse is a zero.
+const maxMagnitude = 1e30
 
 // Series is demand on a grid: Bins[i] covers [Start + i·Step, Start + (i+1)·Step).
 type Series struct {

@@ -1,0 +1,96 @@
+package forecaster
+
+import "math"
+
+// aggregator is Bernstein online aggregation of the experts' forecasts of one quantile: Wintenberger 2017 (Optimal learning
+// with Bernstein online aggregation), the second-order exponential weights with one learning rate per expert, run on the
+// gradient of the pinball loss as in Berrisch and Ziel 2021 (CRPS learning). Four things are added:
+//
+//   - regrets are forgotten with a given memory, and so is their largest size E, else one burst slows learning for good;
+//   - neighbouring labels share most of their window, so n of them carry the information of n/overlap: the variance term
+//     of the learning rate is multiplied by overlap (the delayed-feedback bound of Joulani et al. 2013 has the same factor);
+//   - experts may sleep (no event is announced, the outside forecast is late): then they have no weight and learn nothing;
+//   - a small uniform share keeps every expert within reach.
+type aggregator struct {
+	forget, forgetLargest float64
+	overlap               float64
+	regret, square        []float64
+	largest               []float64
+	weight                []float64
+}
+
+// uniformShare is spread over all experts alike.
+const uniformShare = 0.01
+
+func newAggregator(n int, perLabel, memory, memoryLargest, overlap float64) aggregator {
+	a := aggregator{
+		forget: math.Exp(-perLabel / memory), forgetLargest: math.Exp(-perLabel / memoryLargest), overlap: overlap,
+		regret: make([]float64, n), square: make([]float64, n), largest: make([]float64, n), weight: make([]float64, n),
+	}
+	for k := range a.weight {
+		a.weight[k] = 1 / float64(n)
+	}
+	return a
+}
+
+// mix is the weighted mean of q[k·stride] over the experts that are awake.
+func (a *aggregator) mix(q []float32, stride int, awake uint64) float64 {
+	sum, all := 0.0, 0.0
+	for k, w := range a.weight {
+		if awake>>k&1 == 0 {
+			continue
+		}
+		sum += w * float64(q[k*stride])
+		all += w
+	}
+	return sum / all
+}
+
+// learn takes the label of a forecast. unit makes regrets free of scale. atLeast says that the outcome was label or more.
+func (a *aggregator) learn(q []float32, stride int, awake uint64, label, tau, unit float64, atLeast bool) {
+	mixed := a.mix(q, stride, awake)
+	slope := -tau
+	if label < mixed {
+		if atLeast {
+			return // the sign of the gradient is unknown
+		}
+		slope = 1 - tau
+	}
+	var exponent, rate [maxExperts]float64
+	logN := math.Log(float64(len(a.weight)))
+	top := math.Inf(-1)
+	for k := range a.weight {
+		if awake>>k&1 != 0 {
+			r := slope * (mixed - float64(q[k*stride])) / unit
+			r = min(max(r, -maxRegret), maxRegret)
+			a.largest[k] = max(a.forgetLargest*a.largest[k], math.Abs(r))
+			a.square[k] = a.forget*a.square[k] + r*r
+			rate[k] = a.rate(k, logN)
+			a.regret[k] = a.forget*a.regret[k] + r - rate[k]*r*r
+		} else {
+			rate[k] = a.rate(k, logN)
+		}
+		exponent[k] = rate[k] * a.regret[k]
+		top = max(top, exponent[k])
+	}
+	sum := 0.0
+	for k := range a.weight {
+		a.weight[k] = rate[k] * math.Exp(exponent[k]-top)
+		sum += a.weight[k]
+	}
+	share := uniformShare / float64(len(a.weight))
+	for k := range a.weight {
+		a.weight[k] = (1-uniformShare)*a.weight[k]/sum + share
+	}
+}
+
+// maxRegret bounds a regret in units of the usual miss, so that one absurd label cannot overflow anything.
+const maxRegret = 1e6
+
+// rate is the learning rate min(1/(2E), √(ln K / V)).
+func (a *aggregator) rate(k int, logN float64) float64 {
+	if a.largest[k] <= 1e-9 || a.square[k] <= 1e-18 {
+		return 1
+	}
+	return min(1/(2*a.largest[k]), math.Sqrt(logN/(a.square[k]*a.overlap)))
+}
