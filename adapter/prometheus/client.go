@@ -229,7 +229,8 @@ func (c *Client) request(ctx context.Context, base *url.URL, endpoint string, fo
 		params[key] = values
 	}
 	if deadline, ok := ctx.Deadline(); ok {
-		params.Set("timeout", strconv.FormatFloat(max(time.Until(deadline).Seconds(), 0.001), 'f', 3, 64)+"s")
+		// Seconds without a unit: Prometheus refuses "1.5s" (its durations have whole numbers), and takes a plain number.
+		params.Set("timeout", strconv.FormatFloat(max(time.Until(deadline).Seconds(), 0.001), 'f', 3, 64))
 	}
 	// Both spellings ask for an error instead of half an answer: Thanos, then VictoriaMetrics. Others ignore them.
 	params.Set("partial_response", "false")
