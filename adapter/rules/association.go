@@ -23,7 +23,7 @@ type override struct {
 type labelTemplate struct {
 	tmpl    *template.Template
 	pieces  []piece
-	reverse *regexp.Regexp
+	reverse []*regexp.Regexp // of labels with a group, and of those of the core group
 }
 
 type labelArgs struct{ Group, Resource string }
@@ -33,27 +33,35 @@ func parseLabelTemplate(text string) (*labelTemplate, error) {
 	if err != nil {
 		return nil, err
 	}
+	l := &labelTemplate{tmpl: t, pieces: pieces(t)}
 	// The label becomes an expression by being written once for a group and a
 	// resource that no text contains; what is left around them is literal.
 	const group, resource = "\x00g\x00", "\x00r\x00"
-	label, err := render(t, labelArgs{group, resource})
-	if err != nil {
-		return nil, err
+	for _, g := range []string{group, ""} {
+		label, err := render(t, labelArgs{g, resource})
+		if err != nil {
+			return nil, err
+		}
+		if !strings.Contains(label, resource) {
+			return nil, fmt.Errorf("must contain <<.Resource>>, unchanged")
+		}
+		pattern := regexp.QuoteMeta(label)
+		// Names of resources have no underscore, so a group with many is told apart.
+		pattern = strings.Replace(pattern, regexp.QuoteMeta(group), "(?P<group>.+?)", 1)
+		pattern = strings.Replace(pattern, regexp.QuoteMeta(resource), "(?P<resource>[^_]+?)", 1)
+		if strings.Contains(pattern, "\x00") {
+			return nil, fmt.Errorf("must contain <<.Resource>> once, and <<.Group>> at most once")
+		}
+		reverse, err := regexp.Compile("^" + pattern + "$")
+		if err != nil {
+			return nil, err
+		}
+		l.reverse = append(l.reverse, reverse)
+		if !strings.Contains(label, group) {
+			break
+		}
 	}
-	if !strings.Contains(label, resource) {
-		return nil, fmt.Errorf("must contain <<.Resource>>, unchanged")
-	}
-	pattern := regexp.QuoteMeta(label)
-	pattern = strings.Replace(pattern, regexp.QuoteMeta(group), "(?P<group>.+?)", 1)
-	pattern = strings.Replace(pattern, regexp.QuoteMeta(resource), "(?P<resource>.+?)", 1)
-	if strings.Contains(pattern, "\x00") || strings.Contains(pattern, `\x00`) {
-		return nil, fmt.Errorf("must contain <<.Resource>> once, and <<.Group>> at most once")
-	}
-	reverse, err := regexp.Compile("^" + pattern + "$")
-	if err != nil {
-		return nil, err
-	}
-	return &labelTemplate{tmpl: t, pieces: pieces(t), reverse: reverse}, nil
+	return l, nil
 }
 
 // label of a resource. Dots and dashes of a group cannot stand in a label name.
@@ -101,20 +109,25 @@ func (a *association) resourceFor(label string, rs Resources) (ResourceInfo, boo
 	if a.template == nil {
 		return ResourceInfo{}, false
 	}
-	m := a.template.reverse.FindStringSubmatch(label)
-	if m == nil {
-		return ResourceInfo{}, false
+	for _, reverse := range a.template.reverse {
+		m := reverse.FindStringSubmatch(label)
+		if m == nil {
+			continue
+		}
+		res := Resource{Name: m[reverse.SubexpIndex("resource")]}
+		if i := reverse.SubexpIndex("group"); i > 0 {
+			res.Group = m[i]
+		}
+		if info, ok := rs.Resolve(res); ok {
+			return info, true
+		}
+		// The label of group networking.k8s.io says networking_k8s_io.
+		res.Group = strings.ReplaceAll(res.Group, "_", ".")
+		if info, ok := rs.Resolve(res); ok {
+			return info, true
+		}
 	}
-	res := Resource{Name: m[a.template.reverse.SubexpIndex("resource")]}
-	if i := a.template.reverse.SubexpIndex("group"); i > 0 {
-		res.Group = m[i]
-	}
-	if info, ok := rs.Resolve(res); ok || res.Group == "" {
-		return info, ok
-	}
-	// The label of group networking.k8s.io says networking_k8s_io.
-	res.Group = strings.ReplaceAll(res.Group, "_", ".")
-	return rs.Resolve(res)
+	return ResourceInfo{}, false
 }
 
 // namespaceLabel needs no cluster: the resource is always there.

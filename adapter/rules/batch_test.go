@@ -179,43 +179,8 @@ func TestBatchedAnswerIsThePerObjectAnswer(t *testing.T) {
 	g := queries{rand.New(rand.NewPCG(1, 2))}
 	batched := 0
 	for range 5000 {
-		text := g.vector(1 + g.IntN(3))
-		q, err := parseQueryTemplate(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		wideMatchers, by := []matcher{equal("ns", "n1", "n2")}, []string{"ns", "obj"}
-		r := &Rule{Kind: Custom, query: q}
-		if !r.separates(nil) || !separates(q, "", wideMatchers, by, by) {
-			continue
-		}
-		batched++
-		data := g.data()
-		wideText, _ := q.render("", wideMatchers, by)
-		wide, err := evaluate(wideText, data)
-		if err != nil {
-			t.Fatalf("%s\nfails as a whole: %v", wideText, err)
-		}
-		for _, ns := range []string{"n1", "n2"} {
-			for _, obj := range []string{"o1", "o2"} {
-				narrowText, _ := q.render("", []matcher{equal("ns", ns), equal("obj", obj)}, []string{"obj"})
-				narrow, err := evaluate(narrowText, data)
-				if err != nil {
-					t.Fatalf("%s\nfails alone: %v", narrowText, err)
-				}
-				var part []sample
-				for _, s := range wide {
-					if s.labels["ns"] == ns && s.labels["obj"] == obj {
-						part = append(part, sample{s.labels.drop("ns"), s.value})
-					}
-				}
-				for i := range narrow {
-					narrow[i].labels = narrow[i].labels.drop("ns")
-				}
-				if diff := cmp.Diff(lines(narrow), lines(part)); diff != "" {
-					t.Fatalf("%s\n%s\nobject %s/%s (-alone +batched):\n%s", narrowText, wideText, ns, obj, diff)
-				}
-			}
+		if g.checkBatch(t) {
+			batched++
 		}
 	}
 	// The check is worth something only if it judged many; and the generator must
@@ -225,55 +190,116 @@ func TestBatchedAnswerIsThePerObjectAnswer(t *testing.T) {
 	}
 }
 
+func FuzzBatchedAnswerIsThePerObjectAnswer(f *testing.F) {
+	f.Add(uint64(1), uint64(2))
+	f.Fuzz(func(t *testing.T, a, b uint64) { queries{rand.New(rand.NewPCG(a, b))}.checkBatch(t) })
+}
+
+// checkBatch makes one query and data, and says whether the query batches.
+func (g queries) checkBatch(t *testing.T) bool {
+	text := g.vector(1 + g.IntN(3))
+	q, err := parseQueryTemplate(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wideMatchers, by := []matcher{equal("ns", "n1", "n2")}, []string{"ns", "obj"}
+	r := &Rule{Kind: Custom, query: q}
+	if !r.separates(nil) || !separates(q, "", wideMatchers, by, by) {
+		return false
+	}
+	data := g.data()
+	wideText, _ := q.render("", wideMatchers, by)
+	wide, err := evaluate(wideText, data)
+	if err != nil {
+		t.Fatalf("%s\nfails as a whole: %v", wideText, err)
+	}
+	for _, ns := range []string{"n1", "n2"} {
+		for _, obj := range []string{"o1", "o2"} {
+			narrowText, _ := q.render("", []matcher{equal("ns", ns), equal("obj", obj)}, []string{"obj"})
+			narrow, err := evaluate(narrowText, data)
+			if err != nil {
+				t.Fatalf("%s\nfails alone: %v", narrowText, err)
+			}
+			var part []sample
+			for _, s := range wide {
+				if s.labels["ns"] == ns && s.labels["obj"] == obj {
+					part = append(part, sample{s.labels.drop("ns"), s.value})
+				}
+			}
+			for i := range narrow {
+				narrow[i].labels = narrow[i].labels.drop("ns")
+			}
+			if diff := cmp.Diff(lines(narrow), lines(part)); diff != "" {
+				t.Fatalf("%s\n%s\nobject %s/%s (-alone +batched):\n%s", narrowText, wideText, ns, obj, diff)
+			}
+		}
+	}
+	return true
+}
+
 // A selector that is said to filter in memory gives what the server would give.
 func TestFilteringInMemoryIsFilteringByTheServer(t *testing.T) {
 	g := queries{rand.New(rand.NewPCG(3, 4))}
 	filtered := 0
 	for range 5000 {
-		text := strings.ReplaceAll(g.vector(1+g.IntN(3)), "<<.GroupBy>>", g.pick("x", "ns, x", "obj"))
-		r := &Rule{Kind: External}
-		var err error
-		if r.query, err = parseQueryTemplate(text); err != nil {
-			t.Fatal(err)
-		}
-		var sel Selector
-		for range 1 + g.IntN(2) {
-			values := []string{"1", "2"}[:1+g.IntN(2)]
-			req := Requirement{Key: g.pick("x", "ns", "obj", "le"), Operator: Operator(1 + g.IntN(6))}
-			if req.Operator < Exists {
-				req.Values = values
-			}
-			sel = append(sel, req)
-		}
-		if !r.FiltersInMemory(sel) {
-			continue
-		}
-		filtered++
-		data := g.data()
-		matchers, err := r.selectorMatchers(sel)
-		if err != nil {
-			t.Fatal(err)
-		}
-		narrowText, _ := r.query.render("", matchers, nil)
-		wideText, _ := r.query.render("", nil, nil)
-		narrow, err := evaluate(narrowText, data)
-		wide, errWide := evaluate(wideText, data)
-		if err != nil || errWide != nil {
-			t.Fatalf("%s: %v\n%s: %v", narrowText, err, wideText, errWide)
-		}
-		var part []sample
-		for _, s := range wide {
-			if sel.Matches(s.labels) {
-				part = append(part, s)
-			}
-		}
-		if diff := cmp.Diff(lines(narrow), lines(part)); diff != "" {
-			t.Fatalf("%s\n%s\nselector %s (-server +memory):\n%s", narrowText, wideText, sel, diff)
+		if g.checkFilter(t) {
+			filtered++
 		}
 	}
 	if t.Logf("%d of 5000 queries filter in memory", filtered); filtered < 250 {
 		t.Errorf("the generator makes too few")
 	}
+}
+
+func FuzzFilteringInMemoryIsFilteringByTheServer(f *testing.F) {
+	f.Add(uint64(3), uint64(4))
+	f.Fuzz(func(t *testing.T, a, b uint64) { queries{rand.New(rand.NewPCG(a, b))}.checkFilter(t) })
+}
+
+func (g queries) selectorOf(keys ...string) (sel Selector) {
+	for range 1 + g.IntN(2) {
+		req := Requirement{Key: g.pick(keys...), Operator: Operator(1 + g.IntN(6))}
+		if req.Operator < Exists {
+			req.Values = []string{"1", "2"}[:1+g.IntN(2)]
+		}
+		sel = append(sel, req)
+	}
+	return sel
+}
+
+func (g queries) checkFilter(t *testing.T) bool {
+	text := strings.ReplaceAll(g.vector(1+g.IntN(3)), "<<.GroupBy>>", g.pick("x", "ns, x", "obj"))
+	r := &Rule{Kind: External}
+	var err error
+	if r.query, err = parseQueryTemplate(text); err != nil {
+		t.Fatal(err)
+	}
+	sel := g.selectorOf("x", "ns", "obj", "le")
+	if !r.FiltersInMemory(sel) {
+		return false
+	}
+	data := g.data()
+	matchers, err := r.selectorMatchers(sel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	narrowText, _ := r.query.render("", matchers, nil)
+	wideText, _ := r.query.render("", nil, nil)
+	narrow, err := evaluate(narrowText, data)
+	wide, errWide := evaluate(wideText, data)
+	if err != nil || errWide != nil {
+		t.Fatalf("%s: %v\n%s: %v", narrowText, err, wideText, errWide)
+	}
+	var part []sample
+	for _, s := range wide {
+		if sel.Matches(s.labels) {
+			part = append(part, s)
+		}
+	}
+	if diff := cmp.Diff(lines(narrow), lines(part)); diff != "" {
+		t.Fatalf("%s\n%s\nselector %s (-server +memory):\n%s", narrowText, wideText, sel, diff)
+	}
+	return true
 }
 
 func BenchmarkBuildBatch(b *testing.B) {

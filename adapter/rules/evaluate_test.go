@@ -92,16 +92,15 @@ func (e evaluator) choose(n *node, value func(testSeries) float64) (out []sample
 	for _, s := range e.data {
 		ok := n.name == "" || s.labels["__name__"] == n.name
 		for _, m := range n.matchers {
-			re := anchored(m.value)
 			switch v := s.labels[m.label]; m.op {
 			case "=":
 				ok = ok && v == m.value
 			case "!=":
 				ok = ok && v != m.value
 			case "=~":
-				ok = ok && re.MatchString(v)
+				ok = ok && anchored(m.value).MatchString(v)
 			case "!~":
-				ok = ok && !re.MatchString(v)
+				ok = ok && !anchored(m.value).MatchString(v)
 			}
 		}
 		if ok {
