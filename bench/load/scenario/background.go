@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -16,6 +17,12 @@ import (
 	"github.com/headroom-autoscaler/headroom/bench/load/meter"
 	"github.com/headroom-autoscaler/headroom/bench/load/report"
 )
+
+//go:embed rules.yaml
+var rulesFile []byte
+
+// RulesFile is the configuration that serves the fleet.
+func RulesFile() []byte { return rulesFile }
 
 // rulesServed is the number of rules in rules.yaml; each may cost a query for values and one for ages.
 const rulesServed = 6
