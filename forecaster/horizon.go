@@ -51,16 +51,13 @@ const (
 	calMemory      = 10080
 	spreadMemory   = 1440
 	ridgeMemory    = 2000
-	recordMemory   = 1440
+	recordMemory   = 4320
 	coverageMemory = 10080
-	// labelsPerLead is how many forecasts per lead are learned from. Neighbouring labels overlap, so more cost time and
-	// bring nothing (measured: a third of the labels is no worse, and better on LLM traffic).
-	labelsPerLead = 5
 	// calShrink: the conformal correction counts n/(n+calShrink), n being the independent labels beyond the quantile.
 	calShrink = 10
 )
 
-const ridgeInputs = 16
+const ridgeInputs = 17
 
 // horizon is all the state of one lead.
 type horizon struct {
@@ -111,7 +108,7 @@ type slot struct {
 
 func (e *Engine) newHorizon(lead time.Duration) *horizon {
 	n := int(lead / e.opts.Step)
-	h := &horizon{lead: n, stride: max(1, (n+labelsPerLead/2)/labelsPerLead)}
+	h := &horizon{lead: n, stride: strideOf(n)}
 	h.perLabel = e.minutes * float64(h.stride)
 	nq := len(e.opts.Quantiles)
 	for k := range h.scales {
@@ -145,6 +142,19 @@ func (e *Engine) newHorizon(lead time.Duration) *horizon {
 	}
 	h.now.q = make([]float32, cells*nq)
 	return h
+}
+
+// strideOf is how far apart the forecasts are that are learned from: three to seven to a lead. Neighbouring labels overlap,
+// so more of them cost time and bring nothing. The strides are primes, and none but 3 divides a minute or an hour: else they would
+// meet a rhythm of the data (a batch job every ten minutes) always at the same beat.
+func strideOf(lead int) int {
+	stride := 1
+	for _, p := range [...]int{3, 7, 13, 29, 61, 127, 251} {
+		if 10*lead >= 33*p {
+			stride = p
+		}
+	}
+	return stride
 }
 
 // absent are the experts that the options leave out.

@@ -43,6 +43,7 @@ func (h *horizon) regress(e *Engine, s *slot, phase, yesterday int) {
 	x := [ridgeInputs]float64{
 		s.size, l.last, l.half, run, p[xDay], p[xWeek], p[xShape], p[xWinters], l.tenth, p[xWeekShift], p[xRootShape],
 		or(float64(e.seasons.week[yesterday]), l.last), or(float64(e.seasons.week[phase]), l.last), l.e30, l.e120, l.e480,
+		or(e.recent[e.ringAt(e.bin-int64(h.lead)+1)], run),
 	}
 	for i := range x {
 		x[i] /= s.size

@@ -10,7 +10,7 @@ type record struct {
 }
 
 const (
-	gateShut = 1.10 // loss against the reference above which the reference is used instead
+	gateShut = 1.25 // loss against the reference above which the reference is used instead
 	gateOpen = 1.00 // and below which the engine is trusted again
 	gateFrom = 30   // labels before it may shut
 )

@@ -22,7 +22,7 @@ const (
 	scaleShared   = 6                          // features that all experts share
 	scaleOwn      = 4                          // fast, by time, week, distance
 	scaleFeatures = 1 + scaleOwn + scaleShared // and the constant
-	scaleMemory   = 10080.0                    // minutes of the model's forgetting
+	scaleMemory   = 3000.0                     // minutes of the model's forgetting
 	modelFrom     = 100                        // labels before the model is used
 	logLimit      = 7.0                        // features are held within e^±7 of σ_day
 	hitShare      = 0.1
