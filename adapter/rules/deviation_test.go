@@ -84,6 +84,22 @@ func TestMatchersOfTheBackendComeLast(t *testing.T) {
 	}
 }
 
+func TestMatchersOfTheBackendReachEverySelector(t *testing.T) {
+	r := oneRule(t, Custom, "sum(foo{<<.LabelMatchers>>}) by (<<.GroupBy>>) * on () group_left sum(bar) + sum({__name__=\"x\", } offset 1m) - baz{}", ParseOptions{})
+	q, err := r.Build(Ask{Resource: Resource{Name: "pods"}, Names: []string{"a"}, MatchLabels: map[string]string{"cluster": "eu"}}, testCluster)
+	want := `sum(foo{resource="a",cluster="eu"}) by (resource) * on () group_left sum(bar{cluster="eu"}) + sum({__name__="x", cluster="eu"} offset 1m) - baz{cluster="eu"}`
+	if err != nil || q.Value != want {
+		t.Errorf("got  %s, %v\nwant %s", q.Value, err, want)
+	}
+	for selector, want := range map[string]string{
+		`foo`: `foo{cluster="eu"}`, `{a="b"}`: `{a="b",cluster="eu"}`, `foo{}`: `foo{cluster="eu"}`, `foo{cluster="eu"}`: `foo{cluster="eu"}`, `{a=}`: `{a=}`,
+	} {
+		if got := Narrow(selector, map[string]string{"cluster": "eu"}); got != want {
+			t.Errorf("%s: got %s, want %s", selector, got, want)
+		}
+	}
+}
+
 func TestAgeIsOfTheObject(t *testing.T) {
 	// The value has several series for an object, or more labels: the age has one.
 	for query, want := range map[string]string{

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -173,10 +174,8 @@ func (r *Rule) buildExternal(a Ask, matchers []matcher) (Query, error) {
 }
 
 func (r *Rule) finish(q Query, a Ask, matchers []matcher, s scope) (Query, error) {
-	matchers = append(matchers, r.static...)
-	for _, label := range sortedKeys(a.MatchLabels) {
-		matchers = append(matchers, equal(label, a.MatchLabels[label]))
-	}
+	always := append(slices.Clone(r.static), labelsAsMatchers(a.MatchLabels)...)
+	matchers = append(matchers, always...)
 	if s.groupBy == nil {
 		s.groupBy = []string{} // prints as [], like an empty slice of the old adapter
 	}
@@ -184,8 +183,12 @@ func (r *Rule) finish(q Query, a Ask, matchers []matcher, s scope) (Query, error
 	if err != nil {
 		return Query{}, err
 	}
-	q.Value = text
 	n, err := readQuery(text)
+	if err == nil && len(always) > 0 { // also where the template has no <<.LabelMatchers>>
+		text = narrow(text, n, always)
+		n, err = readQuery(text)
+	}
+	q.Value = text
 	if len(s.apart) > 0 && (!r.batches || err != nil || !separableBy(n, s.apart, matchers)) {
 		return Query{}, ErrNotBatched
 	}
@@ -207,6 +210,56 @@ func (r *Rule) finish(q Query, a Ask, matchers []matcher, s scope) (Query, error
 	}
 	q.Age = age.promql(text)
 	return q, nil
+}
+
+func labelsAsMatchers(labels map[string]string) (out []matcher) {
+	for _, label := range sortedKeys(labels) {
+		out = append(out, equal(label, labels[label]))
+	}
+	return out
+}
+
+// Narrow adds label matchers to a series selector, such as those of a backend to
+// a rule's SeriesQuery. One that cannot be read is left as it is.
+func Narrow(selector string, labels map[string]string) string {
+	n, err := readQuery(selector)
+	if err != nil || len(labels) == 0 {
+		return selector
+	}
+	return narrow(selector, n, labelsAsMatchers(labels))
+}
+
+// narrow adds matchers to every selector of a query that lacks them.
+func narrow(text string, n *node, matchers []matcher) string {
+	type insertion struct {
+		at   int
+		text string
+	}
+	var insertions []insertion
+	n.walk(func(n *node) {
+		if n.kind != nodeSelector || hasAllOf(matchers)(n.matchers) {
+			return
+		}
+		add := make([]string, len(matchers))
+		for i, m := range matchers {
+			add[i] = m.String()
+		}
+		in := insertion{n.braceEnd, strings.Join(add, ",")}
+		if text[n.braceEnd-1] != '}' { // a name alone
+			in.text = "{" + in.text + "}"
+		} else {
+			in.at--
+			if before := strings.TrimRight(text[n.start:in.at], " \t\r\n"); !strings.HasSuffix(before, "{") && !strings.HasSuffix(before, ",") {
+				in.text = "," + in.text
+			}
+		}
+		insertions = append(insertions, in)
+	})
+	slices.SortFunc(insertions, func(a, b insertion) int { return b.at - a.at }) // from the end: positions stay true
+	for _, in := range insertions {
+		text = text[:in.at] + in.text + text[in.at:]
+	}
+	return text
 }
 
 func sortedKeys(m map[string]string) []string {

@@ -30,7 +30,7 @@ func (r Resource) String() string {
 	return r.Name + "." + r.Group
 }
 
-// Namespaces is the one resource that the language knows without asking.
+// namespaces is the one resource that the language knows without asking.
 var namespaces = Resource{Name: "namespaces"}
 
 // ResourceInfo is what the cluster says of a resource.
