@@ -152,13 +152,11 @@ func (e *Engine) take(t time.Time, o Observation) {
 	for _, h := range e.horizon {
 		h.resolve(e)
 	}
-	if o.Kind != Missing {
+	// A lower bound below the last value says nothing of where demand is now: it is an absence for the levels, and
+	// counts only in labels.
+	if o.Kind == Measured || o.Kind == AtLeast && (!e.level.started || o.Value >= e.level.last) {
 		phase := e.seasons.phaseAt(t, e.opts.Zone)
-		if o.Kind == AtLeast {
-			e.level.atLeast(o.Value, phase, &e.seasons, e.minutes)
-		} else {
-			e.level.learn(o.Value, phase, &e.seasons, e.minutes)
-		}
+		e.level.learn(o.Value, phase, &e.seasons, e.minutes)
 		e.level.remember(o.Value, floorDiv(t.Unix(), 24*3600))
 		e.known = e.bin
 		for _, h := range e.horizon {

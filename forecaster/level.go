@@ -54,7 +54,7 @@ func (l *levels) start(y float64) {
 	}
 }
 
-// learn takes a measured bin at the given phase of the week. minutes is the step.
+// learn takes a measured bin, or a lower bound above the last value, at the given phase of the week. minutes is the step.
 func (l *levels) learn(y float64, phase int, s *seasons, minutes float64) {
 	if !l.started {
 		l.start(y)
@@ -108,18 +108,10 @@ func (l *levels) change(y float64) {
 	if d := math.Abs(y - l.since); d > changeAt*l.noise {
 		l.since, l.sinceN = y, 1
 		l.noise = max(l.noise*1.05, d/100) // slowly give in to a noise that has grown; d/100 starts it
-		return
 	} else {
 		l.sinceN = min(l.sinceN+1, sinceMax)
 		l.since += (y - l.since) / l.sinceN
 		l.noise += 0.05 * (d - l.noise)
-	}
-}
-
-// atLeast takes a lower bound: it may lift levels, never lower them.
-func (l *levels) atLeast(y float64, phase int, s *seasons, minutes float64) {
-	if !l.started || y > l.last {
-		l.learn(y, phase, s, minutes)
 	}
 }
 

@@ -55,11 +55,16 @@ func (h *horizon) regress(e *Engine, s *slot, phase, yesterday int) {
 	}
 }
 
-// span is the largest and smallest known value of the n bins up to bin; the last value if none is known.
+// span is the largest and smallest known value of the n bins up to bin; the last value if none is known. A bin of which
+// only a lower bound is known counts as the last value where that is higher.
 func (e *Engine) span(bin int64, n int) (high, low float64) {
 	high, low = math.Inf(-1), math.Inf(1)
 	for b := max(bin-int64(n)+1, e.bin-int64(len(e.recent))+1); b <= min(bin, e.bin); b++ {
-		v := e.recent[e.ringAt(b)]
+		at := e.ringAt(b)
+		v := e.recent[at]
+		if e.bound[at] {
+			v = max(v, e.level.last)
+		}
 		if v > high {
 			high = v
 		}
