@@ -29,7 +29,7 @@ type labelTemplate struct {
 type labelArgs struct{ Group, Resource string }
 
 func parseLabelTemplate(text string) (*labelTemplate, error) {
-	t, err := parseTemplate(text)
+	t, err := parseTemplate(text, "Group", "Resource")
 	if err != nil {
 		return nil, err
 	}

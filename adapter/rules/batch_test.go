@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -300,21 +299,4 @@ func (g queries) checkFilter(t *testing.T) bool {
 		t.Fatalf("%s\n%s\nselector %s (-server +memory):\n%s", narrowText, wideText, sel, diff)
 	}
 	return true
-}
-
-func BenchmarkBuildBatch(b *testing.B) {
-	for _, n := range []int{1, 100, 500} {
-		b.Run(fmt.Sprintf("namespaces=%d", n), func(b *testing.B) {
-			r := oneRule(b, Custom, `sum by (<<.GroupBy>>) (rate(<<.Series>>{<<.LabelMatchers>>}[2m]))`, ParseOptions{})
-			ask := Ask{Series: "http_requests_total", Resource: Resource{Name: "pods"}}
-			for i := range n {
-				ask.Namespaces = append(ask.Namespaces, fmt.Sprintf("team-%03d", i))
-			}
-			for b.Loop() {
-				if _, err := r.Build(ask, testCluster); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
 }

@@ -182,21 +182,3 @@ externalRules:
 		t.Errorf("query %q, %v; want %q", q.Value, err, want)
 	}
 }
-
-func BenchmarkCandidates(b *testing.B) {
-	for _, series := range []int{10, 1000} {
-		b.Run(fmt.Sprintf("series=%d", series), func(b *testing.B) {
-			cfg := mustParse(b, generatedConfig, ParseOptions{})
-			discovered := map[*Rule][]string{}
-			for i := range series {
-				discovered[cfg.Rules[3]] = append(discovered[cfg.Rules[3]], fmt.Sprintf("metric_%d", i))
-			}
-			c := NewCatalog(cfg).With(discovered)
-			for b.Loop() {
-				if len(c.Candidates(Custom, Resource{Name: "pods"}, "metric_7", testCluster)) != 1 {
-					b.Fatal("not found")
-				}
-			}
-		})
-	}
-}

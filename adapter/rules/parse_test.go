@@ -56,6 +56,10 @@ func TestWarnings(t *testing.T) {
 			"every answer counts as new", 1, false},
 		{"age that is not asked for", "rules:\n- {seriesQuery: foo, resources: {template: <<.Resource>>}, metricsQuery: 'absent(<<.Series>>)', age: evaluation}\n",
 			"", 1, false},
+		{"a template that fails in a trial", "rules:\n- {seriesQuery: foo, resources: {template: <<.Resource>>}, metricsQuery: '<<index .GroupBySlice 1>>'}\n",
+			"a trial of the template fails", 1, false},
+		{"a key of a map is no argument", "rules:\n- {seriesQuery: foo, resources: {template: <<.Resource>>}, metricsQuery: 'sum(foo{a=\"<<with .LabelValuesByName>><<.pod>><<end>>\"})'}\n",
+			"", 1, false},
 		{"a selector that does not read", "rules:\n- {seriesQuery: '{a=}', resources: {template: <<.Resource>>}, metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>})'}\n",
 			"does not read as a series selector", 1, false},
 	}

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -255,7 +254,11 @@ func (r *Rule) example() (string, error) {
 	for _, label := range append(labels, standInObject) {
 		matchers = append(matchers, equal(label, "a"))
 	}
-	return r.query.render(standInSeries, matchers, []string{standInObject})
+	groupBy := []string{standInObject}
+	if r.Kind == External {
+		groupBy = []string{}
+	}
+	return r.query.render(standInSeries, matchers, groupBy)
 }
 
 // age decides by a rendering with stand-ins whether samples can be named.
@@ -269,17 +272,15 @@ func (rr *ruleReader) age(r *Rule, f fields, path string) Age {
 		rr.problem(at, path+".metricsQuery", "uses <<.Series>>, which is empty because seriesQuery is left out; name the series")
 		return SampleAge
 	}
-	text, err := r.example()
-	if err != nil && !errors.Is(err, ErrEmptyQuery) {
-		rr.problem(at, path+".metricsQuery", "%v", err)
-		return SampleAge
-	}
-	reason := err
-	if n, err := readQuery(text); err != nil {
+	text, reason := r.example()
+	if reason != nil {
+		// Not for certain: a template may fail for stand-ins and work for what is asked.
+		reason = fmt.Errorf("a trial of the template fails: %w", reason)
+	} else if n, err := readQuery(text); err != nil {
 		reason = err
 	} else if _, ok := ageQuery(text, n); ok {
 		return SampleAge
-	} else if reason == nil {
+	} else {
 		reason = fmt.Errorf("it holds a function whose samples cannot be named")
 	}
 	if asked == SampleAge {

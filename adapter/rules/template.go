@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -20,8 +21,9 @@ const maxRendered = 4 << 20
 var errTooLong = errors.New("the template writes more than 4 MiB")
 
 // parseTemplate refuses what would let a template run on: calls of other
-// templates, and loops over anything but the arguments.
-func parseTemplate(text string) (*template.Template, error) {
+// templates, and loops over anything but the arguments; and arguments that do
+// not exist, which would fail at every request.
+func parseTemplate(text string, args ...string) (*template.Template, error) {
 	t, err := template.New("template").Delims(leftDelim, rightDelim).Parse(text)
 	if err != nil {
 		return nil, tidyTemplateError(err)
@@ -32,7 +34,47 @@ func parseTemplate(text string) (*template.Template, error) {
 	if len(t.Templates()) > 1 {
 		return nil, fmt.Errorf("define and block are not supported")
 	}
-	return t, checkNodes(t.Root, 0)
+	return t, errors.Join(checkNodes(t.Root, 0), checkArgs(t.Root, args))
+}
+
+// checkArgs looks at the fields of the arguments, as far as dot is surely them.
+func checkArgs(n parse.Node, args []string) error {
+	var pipes []*parse.PipeNode
+	var lists []*parse.ListNode
+	switch n := n.(type) {
+	case *parse.ListNode:
+		if n == nil {
+			return nil
+		}
+		for _, child := range n.Nodes {
+			if err := checkArgs(child, args); err != nil {
+				return err
+			}
+		}
+	case *parse.ActionNode:
+		pipes = append(pipes, n.Pipe)
+	case *parse.IfNode:
+		pipes, lists = append(pipes, n.Pipe), append(lists, n.List, n.ElseList)
+	case *parse.RangeNode:
+		pipes, lists = append(pipes, n.Pipe), append(lists, n.ElseList)
+	case *parse.WithNode:
+		pipes, lists = append(pipes, n.Pipe), append(lists, n.ElseList)
+	}
+	for _, p := range pipes {
+		for _, cmd := range p.Cmds {
+			for _, arg := range cmd.Args {
+				if f, ok := arg.(*parse.FieldNode); ok && !slices.Contains(args, f.Ident[0]) {
+					return fmt.Errorf("there is no .%s; %s", f.Ident[0], suggest(f.Ident[0], args))
+				}
+			}
+		}
+	}
+	for _, l := range lists {
+		if err := checkArgs(l, args); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func checkNodes(n parse.Node, loops int) error {
@@ -148,7 +190,7 @@ type queryTemplate struct {
 const everySeries = `__name__!=""`
 
 func parseQueryTemplate(text string) (*queryTemplate, error) {
-	t, err := parseTemplate(text)
+	t, err := parseTemplate(text, "Series", "LabelMatchers", "LabelValuesByName", "GroupBy", "GroupBySlice")
 	if err != nil {
 		return nil, err
 	}
