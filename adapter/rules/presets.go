@@ -54,13 +54,13 @@ func (rr *ruleReader) presets(n *yaml.Node) []*Rule {
 			rr.problem(or(f.value["name"], item), path, "there is no such preset; %s", suggest(name, names))
 			continue
 		}
-		out = append(out, rr.preset1(name, source, f, path)...)
+		out = append(out, rr.expand(name, source, f, path)...)
 	}
 	return out
 }
 
-// preset1 expands one preset with its options.
-func (rr *ruleReader) preset1(name, source string, f fields, path string) []*Rule {
+// expand writes out one preset with its options.
+func (rr *ruleReader) expand(name, source string, f fields, path string) []*Rule {
 	before := len(rr.problems)
 	pr := &ruleReader{
 		document: &document{file: "preset " + name}, legacy: rr.legacy, backends: rr.backends, preset: name,
@@ -96,7 +96,8 @@ func (rr *ruleReader) preset1(name, source string, f fields, path string) []*Rul
 }
 
 // presetLabels reads `labels:`, which renames labels that name objects: those
-// in the overrides of the preset's rules.
+// in the overrides of the preset's rules. External rules have no objects, and
+// spell the labels of their results out.
 func (rr *ruleReader) presetLabels(root fields, n *yaml.Node, path string) map[string]string {
 	f := rr.anyMapping(n, path)
 	if len(f.keys) == 0 {
@@ -104,12 +105,10 @@ func (rr *ruleReader) presetLabels(root fields, n *yaml.Node, path string) map[s
 	}
 	var known []string
 	scan := &document{}
-	for _, list := range []string{"rules", "externalRules"} {
-		for _, item := range scan.list(root.value[list], "") {
-			resources := scan.anyMapping(scan.anyMapping(item, "").value["resources"], "")
-			for _, key := range scan.anyMapping(resources.value["overrides"], "").keys {
-				known = append(known, key.Value)
-			}
+	for _, item := range scan.list(root.value["rules"], "") {
+		resources := scan.anyMapping(scan.anyMapping(item, "").value["resources"], "")
+		for _, key := range scan.anyMapping(resources.value["overrides"], "").keys {
+			known = append(known, key.Value)
 		}
 	}
 	slices.Sort(known)
