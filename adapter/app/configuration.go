@@ -86,6 +86,10 @@ func (c *configuration) connect(parsed *rules.Config) (map[string]collect.Backen
 	var clients []*prometheus.Client
 	var problems []error
 	for i, b := range all {
+		if _, twice := backends[b.Name]; twice {
+			problems = append(problems, fmt.Errorf("backends: %q is the name of the backend that --prometheus-url describes; give another", b.Name))
+			continue
+		}
 		client, err := prometheus.New(b, c.backend)
 		if err != nil {
 			problems = append(problems, err)

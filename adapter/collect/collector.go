@@ -157,8 +157,8 @@ func (c *Collector) Tick(ctx context.Context, onlyNew bool) {
 	for _, key := range p.unknown {
 		c.Store.Fail(key, store.Source{}, &store.Absence{Cause: store.NoRule}, now)
 	}
-	if len(p.unknown) > 0 {
-		s.discovery.suspect()
+	if len(p.unknown) > 0 || c.anyEmpty(p.units) {
+		s.discovery.suspect() // the series that will give it may just have appeared
 	}
 	if c.FullDiscovery {
 		p.needs = append(p.needs, s.discovery.unlabelled(c.Resources)...)
@@ -191,6 +191,18 @@ func (c *Collector) feedsNew(u *unit) bool {
 	for _, f := range u.feeds {
 		if c.Store.View(f.table) == nil {
 			return true
+		}
+	}
+	return false
+}
+
+// anyEmpty says that a want has rules and yet no value at all.
+func (c *Collector) anyEmpty(units []*unit) bool {
+	for _, u := range units {
+		for _, f := range u.feeds {
+			if view := c.Store.View(f.table); view != nil && view.Empty() {
+				return true
+			}
 		}
 	}
 	return false

@@ -223,7 +223,7 @@ func (c *Collector) discover(ctx context.Context, s *source, needs []seriesRef, 
 	names, labels := s.discovery.due(needs, c.RelistInterval, now)
 	for q, of := range names {
 		c.lookUp(ctx, s, q.backend, func(ctx context.Context, b *backend) error {
-			found, err := b.Querier.SeriesNames(ctx, q.match, c.MaxAge)
+			found, err := b.Querier.SeriesNames(ctx, rules.Narrow(q.match, b.MatchLabels), c.MaxAge)
 			s.discovery.namesFound(q, of, found, err)
 			return err
 		}, func(err error) { s.discovery.namesFound(q, of, nil, err) })

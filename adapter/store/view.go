@@ -88,6 +88,16 @@ func (v *View) Answered() bool {
 	return false
 }
 
+// Empty says that no source has ever given a value for any object.
+func (v *View) Empty() bool {
+	for _, l := range v.layers {
+		if l.table != nil && (l.table.Len() > 0 || l.table.zero != nil) {
+			return false
+		}
+	}
+	return true
+}
+
 // Explain says why a key has nothing at all; nil receivers included.
 func (v *View) Explain() *Absence {
 	if v == nil {
