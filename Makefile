@@ -11,7 +11,7 @@ TRACES ?=
 
 .PHONY: help
 help: ## list the tasks
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 .PHONY: build
 build: bin/headroom ## build bin/headroom
@@ -21,20 +21,43 @@ bin/headroom:
 	CGO_ENABLED=0 $(GO) build -o $@ ./cmd/headroom
 
 .PHONY: demo
-demo: build ## watch a real HPA scale a simulated GPU fleet (first run compiles Kubernetes: about nine minutes)
+demo: ## watch a real HPA scale a simulated GPU fleet (the first run compiles Kubernetes: about nine minutes)
 	$(GO) run ./test/demo $(DEMO_FLAGS)
 
 .PHONY: unit
 unit: ## the fast tests, with the race detector (under two minutes once compiled)
-	$(GO) test $(RACE) -shuffle=on ./adapter/... ./api/... ./bench/... ./cmd/... ./forecaster/... ./prewarm/... ./test/arch/... ./test/conformance/...
+	$(GO) test $(RACE) -shuffle=on $$($(GO) list ./... | grep -v -e /test/e2e)
+
+.PHONY: conformance
+conformance: ## the presets and the batching against a real PromQL engine, in a module of its own
+	$(GO) -C test/conformance/promql test ./...
+
+.PHONY: e2e
+e2e: ## the product's story on a real control plane (about 15 minutes, and nine for the first compile)
+	HEADROOM_E2E=1 $(GO) test -count=1 -timeout 45m -v ./test/e2e
 
 .PHONY: test
-test: lint unit e2e ## everything that runs for every change
+test: lint unit conformance e2e ## everything that runs for every change
+
+.PHONY: test-long
+test-long: ## what is too long for every run: fuzzing, the benchmarks of the store, the rules and the answers
+	$(MAKE) fuzz FUZZTIME=2m
+	$(GO) test -run '^$$' -bench . -benchtime 2s ./adapter/... ./forecaster/...
 
 .PHONY: lint
-lint: ## formatting, go vet and golangci-lint at the pinned version
+lint: ## go vet, and golangci-lint at the version that test/lint pins
 	$(GO) vet ./...
+	$(GO) -C test/lint build -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	bin/golangci-lint run ./...
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (default 30s)
-	@for pkg in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-30s} $$pkg; done; done
+	@for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $${FUZZTIME:-30s} $$pkg; \
+	  done; \
+	done
+
+.PHONY: bench-load
+bench-load: ## load on the metrics APIs at 100, 1,000 and 5,000 pods, beside an empty provider; writes bench/results/load.md
+	$(GO) run ./bench/load $(BENCH_FLAGS)

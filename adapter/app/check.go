@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -208,12 +209,9 @@ func overlaps(parsed *rules.Config) []rules.Overlap {
 }
 
 func describeOverlap(o rules.Overlap) string {
-	text := fmt.Sprintf("%s metric %s is given by", o.Kind, o.Metric)
+	names := make([]string, len(o.Matches))
 	for i, match := range o.Matches {
-		if i > 0 {
-			text += ", then"
-		}
-		text += " " + match.Rule.Name
+		names[i] = match.Rule.Name
 	}
-	return text + ": an object takes its value from the first that has one"
+	return fmt.Sprintf("%s metric %s is given by %s", o.Kind, o.Metric, strings.Join(names, ", then ")) + ": an object takes its value from the first that has one"
 }

@@ -208,7 +208,7 @@ func newOtherAdapter(a *Adapter, where, caFile string) (*otherAdapter, error) {
 		}
 		config = rest.CopyConfig(config)
 		config.Host = where
-		config.TLSClientConfig.CAData, config.TLSClientConfig.CAFile = nil, caFile
+		config.CAData, config.CAFile = nil, caFile
 	}
 	found, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {

@@ -135,7 +135,7 @@ func (a *Adapter) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stopMetrics, err := a.serveMetrics()
+	stopMetrics, err := a.serveMetrics(ctx)
 	if err != nil {
 		return err
 	}
@@ -191,11 +191,11 @@ func (a *Adapter) server() (*genericapiserver.GenericAPIServer, error) {
 }
 
 // serveMetrics answers /metrics over plain HTTP on a port of its own: scraping it needs no right to the metrics APIs.
-func (a *Adapter) serveMetrics() (stop func(), err error) {
+func (a *Adapter) serveMetrics(ctx context.Context) (stop func(), err error) {
 	if !a.options.servesMetrics() {
 		return func() {}, nil
 	}
-	listener, err := net.Listen("tcp", a.options.MetricsAddress)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.options.MetricsAddress)
 	if err != nil {
 		return nil, fmt.Errorf("--metrics-bind-address: %w", err)
 	}

@@ -198,8 +198,7 @@ func (b *boundedReader) Read(p []byte) (int, error) {
 
 // plain takes the request's URL, with its long query, out of net/http's errors, and names a timeout as one.
 func plain(err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -221,13 +222,8 @@ func (c *Client) send(ctx context.Context, base *url.URL, endpoint string, form 
 
 func (c *Client) request(ctx context.Context, base *url.URL, endpoint string, form url.Values) (*http.Request, error) {
 	target := base.JoinPath("api/v1", endpoint)
-	params := url.Values{}
-	for key, values := range base.Query() {
-		params[key] = values // such as ?tenant=a in the backend's URL
-	}
-	for key, values := range form {
-		params[key] = values
-	}
+	params := base.Query() // such as ?tenant=a in the backend's URL
+	maps.Copy(params, form)
 	if deadline, ok := ctx.Deadline(); ok {
 		// Seconds without a unit: Prometheus refuses "1.5s" (its durations have whole numbers), and takes a plain number.
 		params.Set("timeout", strconv.FormatFloat(max(time.Until(deadline).Seconds(), 0.001), 'f', 3, 64))

@@ -112,8 +112,7 @@ func (v *View) explain(why *Absence) *Absence {
 		if l.attempt.Err == nil {
 			continue
 		}
-		var known *Absence
-		if errors.As(l.attempt.Err, &known) {
+		if known, ok := errors.AsType[*Absence](l.attempt.Err); ok {
 			return known
 		}
 		failed := &Absence{Cause: Failed, Detail: l.attempt.Err.Error()}
