@@ -111,8 +111,16 @@ type fleet struct {
 // deploy makes a namespace with one deployment of so many Ready pods.
 func deploy(t *testing.T, name string, replicas int) *fleet {
 	t.Helper()
-	namespace := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
-	namespace = strings.Trim(namespace[:min(len(namespace), 50)], "-")
+	namespace := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			return r
+		case r == '+':
+			return 'p' // +Inf and -Inf are two tests
+		}
+		return '-'
+	}, strings.ToLower(t.Name()))
+	namespace = strings.Trim(namespace[max(0, len(namespace)-50):], "-")
 	must(t, shared.AddDeployment(t.Context(), testbed.Deployment{Namespace: namespace, Name: name, Replicas: int32(replicas)}))
 	pods, err := shared.WaitReady(t.Context(), soon, namespace, name, replicas)
 	must(t, err)

@@ -72,26 +72,37 @@ func TestAPrometheusOutageFreezesScaleDownAndLetsOthersScaleUp(t *testing.T) {
 }
 
 func TestNaNAndInfinityDoNotScaleToTheMinimum(t *testing.T) {
-	for _, value := range []string{"NaN", "+Inf", "-Inf", "-5"} {
-		t.Run(value, func(t *testing.T) {
-			f := deploy(t, "llm", 3)
-			var text atomic.Value
-			text.Store("10")
-			shared.exporter.ExportFunc(func(time.Time) string {
-				pods, _ := shared.ReadyPods(context.Background(), f.namespace, f.name)
-				var b strings.Builder
-				for _, pod := range pods {
-					fmt.Fprintf(&b, "vllm:num_requests_running{namespace=%q,pod=%q} %s\n", f.namespace, pod, text.Load())
-				}
-				return b.String()
-			})
-			must(t, shared.AddHPA(t.Context(), f.namespace, f.name, 1, 20, testbed.PodsMetric("requests_running", "10")))
-			f.stays(t, 3, 3*syncPeriod)
-			text.Store(value)
-			f.stays(t, 3, watched)
-			text.Store("20")
-			f.wait(t, 20) // 20 each at a target of 10 doubles until the maximum
-		})
+	values := []string{"NaN", "+Inf", "-Inf", "-5"}
+	fleets := make([]*fleet, len(values))
+	for i := range values {
+		fleets[i] = deploy(t, fmt.Sprintf("llm-%d", i), 3)
+	}
+	var phase atomic.Int64
+	shared.exporter.ExportFunc(func(time.Time) string {
+		var b strings.Builder
+		for i, f := range fleets {
+			pods, _ := shared.ReadyPods(context.Background(), f.namespace, f.name)
+			for _, pod := range pods {
+				fmt.Fprintf(&b, "vllm:num_requests_running{namespace=%q,pod=%q} %s\n", f.namespace, pod, []string{"10", values[i], "20"}[phase.Load()])
+			}
+		}
+		return b.String()
+	})
+	for _, f := range fleets {
+		must(t, shared.AddHPA(t.Context(), f.namespace, f.name, 1, 20, testbed.PodsMetric("requests_running", "10")))
+	}
+	stay := func(during time.Duration) {
+		t.Helper()
+		for _, f := range fleets {
+			f.stays(t, 3, during/time.Duration(len(fleets)))
+		}
+	}
+	stay(4 * syncPeriod)
+	phase.Store(1)
+	stay(watched + 8*time.Second)
+	phase.Store(2)
+	for _, f := range fleets {
+		f.wait(t, 20) // 20 each at a target of 10 doubles until the maximum
 	}
 }
 
