@@ -31,15 +31,20 @@ type options struct {
 
 // Connection is the line that "up" prints: all that a client needs.
 type Connection struct {
-	Dir        string         `json:"dir"`
-	Binaries   string         `json:"binaries"`
-	Kubeconfig string         `json:"kubeconfig"` // an administrator's
-	Server     string         `json:"server"`
-	Token      string         `json:"token"` // the administrator's
-	CAFile     string         `json:"caFile"`
-	CAKeyFile  string         `json:"caKeyFile"` // for certificates of servers behind the aggregator
-	EtcdURL    string         `json:"etcdURL"`
-	PIDs       map[string]int `json:"pids"`
+	Dir        string `json:"dir"`
+	Binaries   string `json:"binaries"`
+	Kubeconfig string `json:"kubeconfig"` // an administrator's
+	Server     string `json:"server"`
+	Token      string `json:"token"` // the administrator's
+	CAFile     string `json:"caFile"`
+	CAKeyFile  string `json:"caKeyFile"` // for certificates of servers behind the aggregator
+	// FrontProxyCertFile and its key are the aggregator's own client certificate: with it a benchmark asks as kube-apiserver does.
+	FrontProxyCertFile string `json:"frontProxyCertFile"`
+	FrontProxyKeyFile  string `json:"frontProxyKeyFile"`
+	// ControllerManager is kube-controller-manager's URL, for its /metrics.
+	ControllerManager string         `json:"controllerManager"`
+	EtcdURL           string         `json:"etcdURL"`
+	PIDs              map[string]int `json:"pids"`
 }
 
 // plane is a running control plane.
@@ -62,7 +67,7 @@ func up(ctx context.Context, o options) (*plane, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "pki"), 0o700); err != nil {
 		return p, err
 	}
-	ports, err := freePorts(3)
+	ports, err := freePorts(4)
 	if err != nil {
 		return p, err
 	}
@@ -95,8 +100,12 @@ func up(ctx context.Context, o options) (*plane, error) {
 	if err := p.waitReady(ctx); err != nil {
 		return p, err
 	}
+	p.ControllerManager = "https://127.0.0.1:" + strconv.Itoa(ports[3])
+	p.FrontProxyCertFile, p.FrontProxyKeyFile = pki("front-proxy-client.crt"), pki("front-proxy-client.key")
 	if err := p.start("kube-controller-manager", append([]string{
-		"--kubeconfig", p.Kubeconfig, "--leader-elect=false", "--secure-port", "0", "--use-service-account-credentials=true",
+		"--kubeconfig", p.Kubeconfig, "--leader-elect=false", "--use-service-account-credentials=true",
+		"--secure-port", strconv.Itoa(ports[3]), "--bind-address", "127.0.0.1", "--authentication-kubeconfig", p.Kubeconfig, "--authorization-kubeconfig", p.Kubeconfig,
+		"--tls-cert-file", pki("apiserver.crt"), "--tls-private-key-file", pki("apiserver.key"),
 		"--service-account-private-key-file", pki("service-account.key"), "--root-ca-file", pki("ca.crt"),
 		"--horizontal-pod-autoscaler-sync-period", o.SyncPeriod.String(), "--horizontal-pod-autoscaler-downscale-stabilization", o.DownscaleStabilization.String(),
 		"--node-monitor-grace-period", "5m", "--profiling=false",

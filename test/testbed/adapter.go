@@ -148,6 +148,16 @@ func (b *Bed) Get(ctx context.Context, path string) (status int, body string, er
 	return get(ctx, client, b.Server+path, b.Token)
 }
 
+// AdapterFiles are what StartAdapter gives an adapter, for whoever starts one otherwise: the program, a serving certificate
+// for localhost and the Service, and the kubeconfig of a service account with the least rights.
+func (b *Bed) AdapterFiles(ctx context.Context) (program, cert, key, kubeconfig string, err error) {
+	f, err := b.adapterFiles(ctx)
+	return f.program, f.cert, f.key, f.kubeconfig, err
+}
+
+// GoBuild compiles a package of the repository without cgo.
+func (b *Bed) GoBuild(ctx context.Context, out, pkg string) error { return b.goBuild(ctx, b.root, out, pkg) }
+
 // httpClient trusts the bed's authority and nothing else.
 func (b *Bed) httpClient() (*http.Client, error) {
 	authority, err := os.ReadFile(b.CAFile)

@@ -45,6 +45,10 @@ type Connection struct {
 	CAKeyFile  string         `json:"caKeyFile"`
 	EtcdURL    string         `json:"etcdURL"`
 	PIDs       map[string]int `json:"pids"`
+
+	FrontProxyCertFile string `json:"frontProxyCertFile"` // the aggregator's client certificate
+	FrontProxyKeyFile  string `json:"frontProxyKeyFile"`
+	ControllerManager  string `json:"controllerManager"` // URL
 }
 
 // Bed is a running cluster and what was started beside it.
