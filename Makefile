@@ -60,4 +60,5 @@ fuzz: ## each fuzz target for FUZZTIME (default 30s)
 
 .PHONY: bench-load
 bench-load: ## load on the metrics APIs at 100, 1,000 and 5,000 pods, beside an empty provider; writes bench/results/load.md
-	$(GO) run ./bench/load $(BENCH_FLAGS)
+	mkdir -p bench/results
+	$(GO) run ./bench/load scenarios -markdown bench/results/load.md -json bench/results/load.json $(BENCH_FLAGS)

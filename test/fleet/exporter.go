@@ -1,0 +1,30 @@
+package fleet
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Text shows the service's Ready pods in the text exposition format: vLLM's series, and dcgm-exporter's for one GPU each.
+func (s *Service) Text(namespace string) string {
+	var b strings.Builder
+	names := slices.Sorted(maps.Keys(s.pods))
+	family := func(name, kind string, value func(*podState) float64) {
+		fmt.Fprintf(&b, "# TYPE %s %s\n", name, kind)
+		for _, pod := range names {
+			fmt.Fprintf(&b, "%s{namespace=%q,pod=%q,model_name=\"demo\",engine=\"0\"} %g\n", name, namespace, pod, value(s.pods[pod]))
+		}
+	}
+	family("vllm:request_success_total", "counter", func(p *podState) float64 { return p.served })
+	family("vllm:num_requests_running", "gauge", func(p *podState) float64 { return p.running })
+	family("vllm:num_requests_waiting", "gauge", func(p *podState) float64 { return p.waiting })
+	// A cache fills with what is running and overflows into waiting: full at capacity.
+	family("vllm:kv_cache_usage_perc", "gauge", func(p *podState) float64 { return p.busy })
+	fmt.Fprintf(&b, "# TYPE DCGM_FI_PROF_SM_ACTIVE gauge\n")
+	for i, pod := range names {
+		fmt.Fprintf(&b, "DCGM_FI_PROF_SM_ACTIVE{gpu=\"%d\",namespace=%q,pod=%q} %g\n", i, namespace, pod, 0.9*s.pods[pod].busy)
+	}
+	return b.String()
+}

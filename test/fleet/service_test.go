@@ -1,0 +1,96 @@
+package fleet
+
+import (
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+)
+
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func pods(n int) []string { return []string{"a", "b", "c", "d", "e", "f", "g", "h"}[:n] }
+
+// drive steps a service every 100 ms.
+func drive(s *Service, from, seconds int, offered float64, ready []string) {
+	for i := from*10 + 1; i <= (from+seconds)*10; i++ {
+		s.Step(start.Add(time.Duration(i)*100*time.Millisecond), offered, ready)
+	}
+}
+
+func TestWhatFitsIsServedAtOnce(t *testing.T) {
+	s := New(DefaultOptions(), start)
+	drive(s, 0, 60, 20, pods(2))
+	if s.Waiting() > 0.01 || s.Late != 0 || math.Abs(s.Served-1200) > 0.01 || math.Abs(s.Rate()-20) > 0.01 {
+		t.Errorf("served %v, waiting %v, late %v, rate %v", s.Served, s.Waiting(), s.Late, s.Rate())
+	}
+}
+
+func TestWhatDoesNotFitWaitsIsLateAndIsLost(t *testing.T) {
+	s := New(DefaultOptions(), start)
+	drive(s, 0, 10, 60, pods(2)) // 36/s too much
+	if got := s.Waiting(); math.Abs(got-360) > 4 {
+		t.Errorf("waiting after 10 s: %v, want about 360", got)
+	}
+	if s.Late == 0 || s.Lost != 0 {
+		t.Errorf("late %v, lost %v: waits are over 2 s and below 30 s", s.Late, s.Lost)
+	}
+	drive(s, 10, 60, 60, pods(2))
+	if s.Lost == 0 {
+		t.Error("nobody lost patience")
+	}
+	drive(s, 70, 120, 10, pods(6))
+	late := s.Late
+	if s.Waiting() > 0.01 {
+		t.Errorf("still waiting: %v", s.Waiting())
+	}
+	drive(s, 190, 10, 10, pods(6))
+	if s.Late != late {
+		t.Error("late goes on growing with room to spare")
+	}
+}
+
+func TestNothingIsEverLostFromTheAccount(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	s := New(DefaultOptions(), start)
+	now := start
+	for range 5000 {
+		now = now.Add(time.Duration(random.IntN(900)+1) * time.Millisecond)
+		s.Step(now, random.Float64()*100, pods(random.IntN(8)))
+		if sum := s.Served + s.Waiting() + s.Lost; math.Abs(sum-s.Offered) > 1e-6*s.Offered {
+			t.Fatalf("offered %v, served + waiting + lost %v", s.Offered, sum)
+		}
+		if s.Late < s.Lost {
+			t.Fatalf("late %v is less than lost %v", s.Late, s.Lost)
+		}
+	}
+}
+
+func TestPodsThatAreGoneAreNotExported(t *testing.T) {
+	s := New(DefaultOptions(), start)
+	drive(s, 0, 5, 20, pods(2))
+	if text := s.Text("inference"); !strings.Contains(text, `vllm:request_success_total{namespace="inference",pod="a",model_name="demo",engine="0"} 50`) {
+		t.Errorf("no count of a's 50 requests in\n%s", text)
+	}
+	drive(s, 5, 5, 20, pods(1))
+	if text := s.Text("inference"); strings.Contains(text, `pod="b"`) {
+		t.Errorf("b is gone and still there:\n%s", text)
+	}
+}
+
+func TestTraffic(t *testing.T) {
+	traffic := Traffic{{"calm", time.Minute, 20, 20}, {"step", time.Minute, 60, 60}, {"ramp", 2 * time.Minute, 60, 120}}
+	for _, test := range []struct {
+		at   time.Duration
+		name string
+		want float64
+	}{{0, "calm", 20}, {59 * time.Second, "calm", 20}, {time.Minute, "step", 60}, {3 * time.Minute, "ramp", 90}, {time.Hour, "ramp", 120}} {
+		if name, got := traffic.At(test.at); name != test.name || got != test.want {
+			t.Errorf("at %s: %s %v, want %s %v", test.at, name, got, test.name, test.want)
+		}
+	}
+	if got := traffic.Scaled(time.Minute).Length(); got != time.Minute {
+		t.Errorf("scaled to a minute: %s", got)
+	}
+}
