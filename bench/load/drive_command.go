@@ -125,7 +125,7 @@ func (f *driveFlags) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	r := newReport("load drive "+strings.Join(args, " "), started)
+	r := newReport("go run ./bench/load drive "+strings.Join(args, " "), started)
 	r.Seconds = result.Elapsed.Seconds()
 	r.Figures = figures(result, after.Since(before), cluster != nil, f.prometheusURL != "")
 	for _, name := range slices.Sorted(maps.Keys(f.processes)) {

@@ -2,8 +2,8 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -26,12 +26,9 @@ func newReport(command string, started time.Time) *report.Report {
 	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		r.Machine.Kernel = strings.TrimSpace(string(release))
 	}
-	if build, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range build.Settings {
-			if s.Key == "vcs.revision" {
-				r.Revision = s.Value[:min(12, len(s.Value))]
-			}
-		}
+	// "go run" stamps no revision into the binary, so git is asked; a copy without git has none.
+	if revision, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output(); err == nil {
+		r.Revision = strings.TrimSpace(string(revision))
 	}
 	return r
 }

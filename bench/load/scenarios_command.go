@@ -58,7 +58,7 @@ func scenariosCommand(ctx context.Context, args []string) error {
 	}
 	defer stop()
 	figures, err := scenario.Run(ctx, bed, f.options)
-	r := newReport("load scenarios "+strings.Join(args, " "), started)
+	r := newReport("go run ./bench/load scenarios "+strings.Join(args, " "), started)
 	r.Figures = figures
 	return errors.Join(err, f.write(r))
 }

@@ -23,7 +23,7 @@ const reconciliations = "horizontal_pod_autoscaler_controller_reconciliations_to
 // round measures how long the real controller takes to evaluate every HPA once, at rest and while all of them scale.
 func (r *run) round(ctx context.Context) error {
 	hpas := min(500, r.world.shape.Deployments())
-	if err := r.aggregate(ctx); err != nil {
+	if err := r.letTheControllerAsk(ctx); err != nil {
 		return err
 	}
 	if err := r.world.settle(ctx); err != nil {
@@ -121,6 +121,14 @@ func (r *run) asProcesses() map[string]int {
 		processes[name] = pid
 	}
 	return processes
+}
+
+// letTheControllerAsk forwards to the adapter and lets kube-controller-manager go on, which was stopped so far.
+func (r *run) letTheControllerAsk(ctx context.Context) error {
+	if err := r.aggregate(ctx); err != nil {
+		return err
+	}
+	return r.Resume("kube-controller-manager")
 }
 
 // aggregate makes kube-apiserver forward to the adapter and waits until it does.

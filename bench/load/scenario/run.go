@@ -71,6 +71,7 @@ const (
 	CPU        = "cpu"        // per 1,000 answers at the same rate
 	Memory     = "memory"     // after load
 	Growth     = "growth"     // smallest to largest shape
+	Through    = "through"    // latency through kube-apiserver's aggregation layer
 	Round      = "round"      // 500 HPAs through the real controller
 	Step       = "step"       // gauge to spec.replicas
 	Hung       = "hung"       // Prometheus stopped
@@ -78,7 +79,7 @@ const (
 
 // Names lists all scenarios.
 func Names() []string {
-	return []string{Start, Background, Direct, CPU, Memory, Growth, Round, Step, Hung}
+	return []string{Start, Background, Direct, CPU, Memory, Growth, Through, Round, Step, Hung}
 }
 
 // Problems are all that is wrong with the options.
@@ -147,13 +148,10 @@ func Run(ctx context.Context, bed *Bed, o Options) ([]report.Figure, error) {
 	if r.wants(Growth) {
 		r.growth()
 	}
-	if err := bed.Resume("kube-controller-manager"); err != nil {
-		return r.figures, err
-	}
 	for _, s := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{Round, r.round}, {Step, r.step}, {Hung, r.hung}} {
+	}{{Through, r.through}, {Round, r.round}, {Step, r.step}, {Hung, r.hung}} {
 		if !r.wants(s.name) {
 			continue
 		}

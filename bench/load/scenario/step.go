@@ -23,7 +23,7 @@ const steps = 4
 // step measures the road from a gauge that steps to the HPA's new spec.replicas, and where the time goes.
 func (r *run) step(ctx context.Context) error {
 	hpas := min(100, r.world.shape.Deployments())
-	if err := r.aggregate(ctx); err != nil {
+	if err := r.letTheControllerAsk(ctx); err != nil {
 		return err
 	}
 	r.Fleet.SetLevel(1, time.Now())
