@@ -14,9 +14,9 @@ import "math"
 type aggregator struct {
 	forget, forgetLargest float64
 	overlap               float64
-	regret, square        []float64
-	largest               []float64
-	weight                []float64
+	regret, square        []float32 // single precision: state is counted in KiB
+	largest               []float32
+	weight                []float32
 }
 
 // uniformShare is spread over all experts alike.
@@ -25,10 +25,10 @@ const uniformShare = 0.01
 func newAggregator(n int, perLabel, memory, memoryLargest, overlap float64) aggregator {
 	a := aggregator{
 		forget: math.Exp(-perLabel / memory), forgetLargest: math.Exp(-perLabel / memoryLargest), overlap: overlap,
-		regret: make([]float64, n), square: make([]float64, n), largest: make([]float64, n), weight: make([]float64, n),
+		regret: make([]float32, n), square: make([]float32, n), largest: make([]float32, n), weight: make([]float32, n),
 	}
 	for k := range a.weight {
-		a.weight[k] = 1 / float64(n)
+		a.weight[k] = 1 / float32(n)
 	}
 	return a
 }
@@ -40,8 +40,8 @@ func (a *aggregator) mix(q []float32, stride int, awake uint64) float64 {
 		if awake>>k&1 == 0 {
 			continue
 		}
-		sum += w * float64(q[k*stride])
-		all += w
+		sum += float64(w) * float64(q[k*stride])
+		all += float64(w)
 	}
 	return sum / all
 }
@@ -63,24 +63,24 @@ func (a *aggregator) learn(q []float32, stride int, awake uint64, label, tau, un
 		if awake>>k&1 != 0 {
 			r := slope * (mixed - float64(q[k*stride])) / unit
 			r = min(max(r, -maxRegret), maxRegret)
-			a.largest[k] = max(a.forgetLargest*a.largest[k], math.Abs(r))
-			a.square[k] = a.forget*a.square[k] + r*r
+			a.largest[k] = float32(max(a.forgetLargest*float64(a.largest[k]), math.Abs(r)))
+			a.square[k] = float32(a.forget*float64(a.square[k]) + r*r)
 			rate[k] = a.rate(k, logN)
-			a.regret[k] = a.forget*a.regret[k] + r - rate[k]*r*r
+			a.regret[k] = float32(a.forget*float64(a.regret[k]) + r - rate[k]*r*r)
 		} else {
 			rate[k] = a.rate(k, logN)
 		}
-		exponent[k] = rate[k] * a.regret[k]
+		exponent[k] = rate[k] * float64(a.regret[k])
 		top = max(top, exponent[k])
 	}
 	sum := 0.0
 	for k := range a.weight {
-		a.weight[k] = rate[k] * math.Exp(exponent[k]-top)
-		sum += a.weight[k]
+		exponent[k] = rate[k] * math.Exp(exponent[k]-top)
+		sum += exponent[k]
 	}
 	share := uniformShare / float64(len(a.weight))
 	for k := range a.weight {
-		a.weight[k] = (1-uniformShare)*a.weight[k]/sum + share
+		a.weight[k] = float32((1-uniformShare)*exponent[k]/sum + share)
 	}
 }
 
@@ -92,5 +92,5 @@ func (a *aggregator) rate(k int, logN float64) float64 {
 	if a.largest[k] <= 1e-9 || a.square[k] <= 1e-18 {
 		return 1
 	}
-	return min(1/(2*a.largest[k]), math.Sqrt(logN/(a.square[k]*a.overlap)))
+	return min(1/(2*float64(a.largest[k])), math.Sqrt(logN/(float64(a.square[k])*a.overlap)))
 }

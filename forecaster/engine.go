@@ -249,7 +249,7 @@ func (e *Engine) Weights(i int) []Weight {
 				continue
 			}
 			for m := range nm {
-				out[c].Share[j] += h.second[j*nm+m].weight[c]
+				out[c].Share[j] += float64(h.second[j*nm+m].weight[c])
 			}
 			all += out[c].Share[j]
 		}

@@ -88,7 +88,7 @@ type slot struct {
 	bin     int64 // last complete bin when it was made
 	usable  bool  // made from fresh data
 	awake   uint64
-	cell    int // half hour of the day
+	cell    int // hour of the day
 	size    float64
 	weight  float64 // σ for the regression's weights
 	middle  float64
@@ -136,7 +136,7 @@ func (e *Engine) newHorizon(lead time.Duration) *horizon {
 		}
 		h.correction = append(h.correction, newSketch(1))
 	}
-	h.slots = make([]slot, n/h.stride+2)
+	h.slots = make([]slot, n/h.stride+1)
 	for i := range h.slots {
 		h.slots[i].q = make([]float32, cells*nq)
 	}

@@ -91,15 +91,15 @@ func (l *levels) season(y float64, phase int, s *seasons, minutes float64) {
 	}
 	l.winters += 0.3 * (y - float64(s.offset[d]) - l.winters)
 	s.offset[d] += float32(0.2 * (y - l.winters - float64(s.offset[d])))
-	w := float64(s.week[phase])
+	w := s.week[phase].float()
 	if again {
-		s.week[phase] = max(s.week[phase], float32(y))
+		s.week[phase] = toHalf(max(or(w, 0), y))
 		return
 	}
 	if !math.IsNaN(w) {
 		l.shift += 0.2 * (y - w - l.shift)
 	}
-	s.week[phase] = float32(y)
+	s.week[phase] = toHalf(y)
 	s.phase = phase
 }
 

@@ -16,8 +16,8 @@ func (h *horizon) points(e *Engine, s *slot, phase int, from time.Time) (low flo
 
 	p[xLast], p[xRunMax], p[xHalf], p[xTenth], p[xSince] = l.last, run, l.half, l.tenth, l.since
 	p[xWinters] = max(0, l.winters+or(peak(e.seasons.offset, today, n), 0))
-	p[xDay] = or(peak(e.seasons.week, yesterday, n), l.last)
-	week := peak(e.seasons.week, phase, n)
+	p[xDay] = or(e.seasons.weekPeak(yesterday, n), l.last)
+	week := e.seasons.weekPeak(phase, n)
 	p[xWeek] = or(week, p[xDay])
 	p[xWeekShift] = max(0, or(week+l.shift, p[xWinters]))
 	shape := peak(e.seasons.shape, today, n)
@@ -42,7 +42,7 @@ func (h *horizon) regress(e *Engine, s *slot, phase, yesterday int) {
 	}
 	x := [ridgeInputs]float64{
 		s.size, l.last, l.half, run, p[xDay], p[xWeek], p[xShape], p[xWinters], l.tenth, p[xWeekShift], p[xRootShape],
-		or(float64(e.seasons.week[yesterday]), l.last), or(float64(e.seasons.week[phase]), l.last), l.e30, l.e120, l.e480,
+		or(e.seasons.week[yesterday].float(), l.last), or(e.seasons.week[phase].float(), l.last), l.e30, l.e120, l.e480,
 		or(e.recent[e.ringAt(e.bin-int64(h.lead)+1)], run),
 	}
 	for i := range x {

@@ -2,7 +2,7 @@ package forecaster
 
 import "math"
 
-// scale follows the size of one expert's residuals: mean |residual| over 45 minutes, a day and a week and by half hour of
+// scale follows the size of one expert's residuals: mean |residual| over 45 minutes, a day and a week and by hour of
 // the day, and a log-linear model of it.
 //
 // The model is log σ = log σ_day + w·x, x being logarithms relative to σ_day of the other means, of how far the expert says
@@ -18,7 +18,7 @@ type scale struct {
 }
 
 const (
-	timeCells     = 48
+	timeCells     = 24
 	scaleShared   = 6                          // features that all experts share
 	scaleOwn      = 4                          // fast, by time, week, distance
 	scaleFeatures = 1 + scaleOwn + scaleShared // and the constant
@@ -80,7 +80,7 @@ func (s *scale) modelled(x *[scaleFeatures]float64, logDay float64) float64 {
 	return min(max(math.Exp(logDay+s.model.predict(x[:])), plain/limit), plain*limit)
 }
 
-// learn takes |residual| of a forecast made with features x in the given half hour.
+// learn takes |residual| of a forecast made with features x in the given hour.
 func (s *scale) learn(size float64, x []float32, logDay float64, cell int, perLabel float64) {
 	if s.day.value > tiny && len(x) == scaleFeatures {
 		var f [scaleFeatures]float64
@@ -97,6 +97,6 @@ func (s *scale) learn(size float64, x []float32, logDay float64, cell int, perLa
 	if *c == 0 {
 		*c = float32(size)
 	} else {
-		*c += float32(min(1, perLabel/90) * (size - float64(*c))) // a half hour a day: three days
+		*c += float32(min(1, perLabel/180) * (size - float64(*c))) // an hour a day: three days
 	}
 }

@@ -7,11 +7,11 @@ import (
 
 // seasons is what the wall clock tells. Tables are indexed by wall-clock phase, not by age, so a gap or a clock change
 // leaves them right: after a DST change the phases of the lost hour keep what they had, and those of the doubled hour are
-// written twice. Single precision: a week of minutes is 40 KiB.
+// written twice. A week of minutes is 20 KiB in half precision.
 type seasons struct {
 	cell   time.Duration // width of a phase: the step, but at least a minute
 	perDay int
-	week   []float32 // the last demand seen in each phase of the week (the largest within the phase), NaN before
+	week   []half    // the last demand seen in each phase of the week (the largest within the phase), NaN before
 	shape  []float32 // mean over days by phase of the day, NaN before
 	offset []float32 // additive Holt-Winters season by phase of the day
 	phase  int       // of the last bin written, -1 at first
@@ -25,10 +25,10 @@ func newSeasons(step time.Duration) seasons {
 	perDay := max(1, int(24*time.Hour/cell))
 	s := seasons{
 		cell: cell, perDay: perDay, phase: -1,
-		week: make([]float32, 7*perDay), shape: make([]float32, perDay), offset: make([]float32, perDay),
+		week: make([]half, 7*perDay), shape: make([]float32, perDay), offset: make([]float32, perDay),
 	}
 	for i := range s.week {
-		s.week[i] = float32(math.NaN())
+		s.week[i] = halfNaN
 	}
 	for i := range s.shape {
 		s.shape[i] = float32(math.NaN())
@@ -52,26 +52,64 @@ func (s *seasons) cells(n int, step time.Duration) int {
 	return min(s.perDay, max(1, int((time.Duration(n)*step+s.cell-1)/s.cell)))
 }
 
+// half is the upper half of a float32, rounded: 0.2 % apart at worst, the range of a float32. Numbers here are not negative,
+// so their bits sort as they do, and NaN, all ones, is kept apart.
+type half uint16
+
+const halfNaN = half(0xffff)
+
+func toHalf(x float64) half { return half((math.Float32bits(float32(x)) + 0x8000) >> 16) }
+
+func (h half) float() float64 {
+	if h == halfNaN {
+		return math.NaN()
+	}
+	return float64(math.Float32frombits(uint32(h) << 16))
+}
+
 // peak is the largest value over the n phases from on, NaN if all are unknown.
 func peak(table []float32, from, n int) float64 {
 	m := float32(math.Inf(-1))
-	if over := from + n - len(table); over > 0 {
-		for _, v := range table[:over] {
+	for part := range wrapped(len(table), from, n) {
+		for _, v := range table[part[0]:part[1]] {
 			if v > m {
 				m = v
 			}
-		}
-		n -= over
-	}
-	for _, v := range table[from : from+n] {
-		if v > m {
-			m = v
 		}
 	}
 	if m == float32(math.Inf(-1)) {
 		return math.NaN()
 	}
 	return float64(m)
+}
+
+// weekPeak is peak for the table of the week.
+func (s *seasons) weekPeak(from, n int) float64 {
+	m, any := half(0), false
+	for part := range wrapped(len(s.week), from, n) {
+		for _, v := range s.week[part[0]:part[1]] {
+			if v != halfNaN {
+				m, any = max(m, v), true
+			}
+		}
+	}
+	if !any {
+		return math.NaN()
+	}
+	return m.float()
+}
+
+// wrapped yields the one or two stretches of a cyclic table that n entries from on make.
+func wrapped(size, from, n int) func(func([2]int) bool) {
+	return func(yield func([2]int) bool) {
+		if over := from + n - size; over > 0 {
+			if !yield([2]int{0, over}) {
+				return
+			}
+			n -= over
+		}
+		yield([2]int{from, from + n})
+	}
 }
 
 // or is x, or otherwise where x is unknown.

@@ -8,7 +8,7 @@ import "math"
 // touches one cell. The cell that holds each wanted quantile is tracked from insertion to insertion, which makes a
 // quantile O(1) instead of a scan.
 //
-// Residuals are in units of their own mean absolute value, so ±2^-5 to 2^7 is ample; what lies beyond counts in the
+// Residuals are in units of their own mean absolute value, so ±2^-4 to 2^6 is ample; what lies beyond counts in the
 // outermost cell. Between a cell's edges the quantile is interpolated, so its error is well below the 12 % of a cell.
 type sketch struct {
 	total float64 // weight of all cells
@@ -25,8 +25,8 @@ type mark struct {
 
 const (
 	cellsPerOctave = 8
-	lowestOctave   = -5
-	octaves        = 12
+	lowestOctave   = -4
+	octaves        = 10
 	sideCells      = cellsPerOctave * octaves
 	sketchCells    = 2*sideCells + 1
 	zeroCell       = sideCells

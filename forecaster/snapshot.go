@@ -138,6 +138,21 @@ func (c *codec) singles(x []float32) {
 	}
 }
 
+func (c *codec) halves(x []half) {
+	for i := range x {
+		if !c.reading {
+			c.out = binary.LittleEndian.AppendUint16(c.out, uint16(x[i]))
+			continue
+		}
+		if len(c.in) < 2 {
+			c.failed = true
+			return
+		}
+		x[i] = half(binary.LittleEndian.Uint16(c.in))
+		c.in = c.in[2:]
+	}
+}
+
 // walk visits every field of the state, for writing and for reading alike.
 func (e *Engine) walk(c *codec) {
 	c.bool(&e.started)
@@ -162,7 +177,7 @@ func (e *Engine) walk(c *codec) {
 	c.floats(l.peaks[:])
 	c.int64(&l.peakDay)
 	c.int(&e.seasons.phase)
-	c.singles(e.seasons.week)
+	c.halves(e.seasons.week)
 	c.singles(e.seasons.shape)
 	c.singles(e.seasons.offset)
 	for _, h := range e.horizon {
@@ -188,10 +203,10 @@ func (h *horizon) walk(c *codec) {
 	for _, set := range [][]aggregator{h.first, h.second} {
 		for i := range set {
 			a := &set[i]
-			c.floats(a.regret)
-			c.floats(a.square)
-			c.floats(a.largest)
-			c.floats(a.weight)
+			c.singles(a.regret)
+			c.singles(a.square)
+			c.singles(a.largest)
+			c.singles(a.weight)
 		}
 	}
 	c.mean(&h.spread)
@@ -297,9 +312,9 @@ func (h *horizon) sound() bool {
 	return ok
 }
 
-func finite(x ...float64) bool {
+func finite[F float32 | float64](x ...F) bool {
 	for _, v := range x {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
 			return false
 		}
 	}
