@@ -153,7 +153,8 @@ func (c *Collector) Tick(ctx context.Context, onlyNew bool) {
 	now := c.now()
 	c.Wanted.Expire(now)
 	wants, version := c.Wanted.All()
-	p := makePlan(wants, s.discovery.catalog(), s.discovery.complete, s.discovery.labelsOf, c.Resources)
+	known := s.discovery.known.Load() // the series and whether those are all must be of one moment
+	p := makePlan(wants, known.catalog, known.complete, s.discovery.labelsOf, c.Resources)
 	for _, key := range p.unknown {
 		c.Store.Fail(key, store.Source{}, &store.Absence{Cause: store.NoRule}, now)
 	}
@@ -164,6 +165,7 @@ func (c *Collector) Tick(ctx context.Context, onlyNew bool) {
 		p.needs = append(p.needs, s.discovery.unlabelled(c.Resources)...)
 	}
 	c.discover(ctx, s, p.needs, now)
+	c.expect(p.units)
 	tables := map[store.Key]bool{}
 	for _, u := range p.units {
 		for _, f := range u.feeds {
@@ -194,6 +196,21 @@ func (c *Collector) feedsNew(u *unit) bool {
 		}
 	}
 	return false
+}
+
+// expect tells the store which rules give a key that has not been complete yet.
+func (c *Collector) expect(units []*unit) {
+	sources := map[store.Key][]string{}
+	for _, u := range units {
+		for _, f := range u.feeds {
+			if view := c.Store.View(f.table); view == nil || !view.Answered() {
+				sources[f.table] = append(sources[f.table], u.source(f).Name)
+			}
+		}
+	}
+	for key, names := range sources {
+		c.Store.Expect(key, names)
+	}
 }
 
 // anyEmpty says that a want has rules and yet no value at all.

@@ -59,9 +59,6 @@ func newDiscovery(config *rules.Config) *discovery {
 
 func (d *discovery) catalog() *rules.Catalog { return d.known.Load().catalog }
 
-// complete says that no series name is still to be looked up for the first time.
-func (d *discovery) complete(rules.Kind) bool { return d.known.Load().complete }
-
 // labelsOf implements the type of the same name.
 func (d *discovery) labelsOf(ref seriesRef) (map[string]bool, bool) {
 	d.mu.Lock()

@@ -50,7 +50,7 @@ type plan struct {
 type labelsOf func(ref seriesRef) (labels map[string]bool, known bool)
 
 // makePlan is a pure function of what is wanted and what is known.
-func makePlan(wants []Want, catalog *rules.Catalog, discovered func(rules.Kind) bool, labels labelsOf, resources rules.Resources) plan {
+func makePlan(wants []Want, catalog *rules.Catalog, discovered bool, labels labelsOf, resources rules.Resources) plan {
 	var p plan
 	units := map[string]*unit{}
 	slices.SortFunc(wants, func(a, b Want) int { return compareKeys(a.Key, b.Key) })
@@ -60,7 +60,7 @@ func makePlan(wants []Want, catalog *rules.Catalog, discovered func(rules.Kind) 
 		for rank, match := range matches {
 			p.add(units, want, match, rank, whole)
 		}
-		if len(matches) == 0 && certain && discovered(want.Key.Kind) {
+		if len(matches) == 0 && certain && discovered {
 			p.unknown = append(p.unknown, want.Key)
 		}
 	}

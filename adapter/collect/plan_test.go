@@ -53,8 +53,6 @@ func lagWant(namespace, group string) Want {
 	return Want{Key: store.Key{Kind: rules.External, Namespace: namespace, Metric: "kafka_consumer_lag", Selector: selector.String()}, Selector: selector}
 }
 
-func allFound(rules.Kind) bool { return true }
-
 func noLabels(seriesRef) (map[string]bool, bool) { return nil, false }
 
 func TestFiveHundredHPAsOnPresetsAreOneUnitForEachRule(t *testing.T) {
@@ -67,7 +65,7 @@ func TestFiveHundredHPAsOnPresetsAreOneUnitForEachRule(t *testing.T) {
 			wants = append(wants, podWant(namespace, "requests_per_second"), podWant(namespace, "requests_waiting"))
 		}
 	}
-	p := makePlan(wants, catalog, allFound, noLabels, cluster{})
+	p := makePlan(wants, catalog, true, noLabels, cluster{})
 	var asked []string
 	for _, u := range p.units {
 		asked = append(asked, fmt.Sprintf("%d feeds, %d namespaces, selector %q", len(u.feeds), len(u.ask.Namespaces), u.ask.Selector.String()))
@@ -96,7 +94,7 @@ func TestARuleThatCannotBeSplitIsAskedForEachQuestion(t *testing.T) {
 	one, all, hpa := podWant("a", "queue_depth"), podWant("a", "queue_depth"), podWant("a", "queue_depth")
 	one.Key.Objects = "pod-1"
 	all.Key.Objects = store.SelectorPrefix + "app=x"
-	p := makePlan([]Want{one, all, hpa}, catalog, allFound, labels, cluster{})
+	p := makePlan([]Want{one, all, hpa}, catalog, true, labels, cluster{})
 	var names [][]string
 	for _, u := range p.units {
 		n, err := u.names(context.Background(), cluster{})
@@ -115,16 +113,16 @@ func TestASeriesWithoutTheLabelDoesNotGiveTheMetric(t *testing.T) {
 	catalog := rules.NewCatalog(config).With(map[*rules.Rule][]string{config.Rules[0]: {"queue_depth"}})
 	want := podWant("a", "queue_depth")
 
-	p := makePlan([]Want{want}, catalog, allFound, noLabels, cluster{})
+	p := makePlan([]Want{want}, catalog, true, noLabels, cluster{})
 	if len(p.units) != 0 || len(p.unknown) != 0 || len(p.needs) != 1 {
 		t.Errorf("before its labels are known: %d units, unknown %v, needs %v", len(p.units), p.unknown, p.needs)
 	}
 	without := func(seriesRef) (map[string]bool, bool) { return map[string]bool{"namespace": true}, true }
-	p = makePlan([]Want{want}, catalog, allFound, without, cluster{})
+	p = makePlan([]Want{want}, catalog, true, without, cluster{})
 	if len(p.units) != 0 || len(p.unknown) != 1 {
 		t.Errorf("without the pod label: %d units, unknown %v", len(p.units), p.unknown)
 	}
-	p = makePlan([]Want{podWant("a", "no_such")}, catalog, func(rules.Kind) bool { return false }, without, cluster{})
+	p = makePlan([]Want{podWant("a", "no_such")}, catalog, false, without, cluster{})
 	if len(p.unknown) != 0 {
 		t.Errorf("before discovery nothing is unknown: %v", p.unknown)
 	}

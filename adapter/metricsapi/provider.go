@@ -223,13 +223,31 @@ func (p *Provider) asked(namespace string, info provider.CustomMetricInfo, metri
 		},
 	}
 	if len(selector) > 0 {
-		parsed, err := metav1.ParseToLabelSelector(metricSelector.String())
-		if err != nil {
-			return asked{}, apierrors.NewBadRequest(fmt.Sprintf("metricLabelSelector: %v", err))
-		}
-		a.metric.Selector = parsed
+		a.metric.Selector = described(selector)
 	}
 	return a, nil
+}
+
+// described is the metric selector as the answer repeats it. (metav1.ParseToLabelSelector knows no "!=".) What a
+// LabelSelector cannot say, no rule can ask either: the answer is an error then.
+func described(selector rules.Selector) *metav1.LabelSelector {
+	described := &metav1.LabelSelector{}
+	for _, r := range selector {
+		switch r.Operator {
+		case rules.Equals:
+			if described.MatchLabels == nil {
+				described.MatchLabels = map[string]string{}
+			}
+			described.MatchLabels[r.Key] = r.Values[0]
+		case rules.In, rules.NotIn, rules.NotEquals, rules.Exists, rules.DoesNotExist:
+			operator := map[rules.Operator]metav1.LabelSelectorOperator{
+				rules.In: metav1.LabelSelectorOpIn, rules.NotIn: metav1.LabelSelectorOpNotIn, rules.NotEquals: metav1.LabelSelectorOpNotIn,
+				rules.Exists: metav1.LabelSelectorOpExists, rules.DoesNotExist: metav1.LabelSelectorOpDoesNotExist,
+			}[r.Operator]
+			described.MatchExpressions = append(described.MatchExpressions, metav1.LabelSelectorRequirement{Key: r.Key, Operator: operator, Values: r.Values})
+		}
+	}
+	return described
 }
 
 func (a *asked) item(name string, value store.Value, window time.Duration) custom_metrics.MetricValue {

@@ -49,9 +49,10 @@ type Store struct {
 type entry struct {
 	view  atomic.Pointer[View]
 	once  sync.Once
-	tried chan struct{} // closed after the first attempt
+	tried chan struct{} // closed once every source has been tried
 	// writing makes one change at a time; it is held for a merge, never for a query.
-	writing sync.Mutex
+	writing  sync.Mutex
+	expected []string // sources that must have been tried before the key counts as tried
 }
 
 // New returns an empty store.
@@ -65,7 +66,16 @@ func (s *Store) View(key Key) *View {
 	return nil
 }
 
-// Tried returns a channel that is closed once the key has been tried at all.
+// Expect says which sources give a key, before they are asked: until each has been tried once, the first of them may hold
+// half of the objects, and half an answer is a wrong one. A key that was complete stays so when sources are added.
+func (s *Store) Expect(key Key, sources []string) {
+	e := s.entry(key)
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	e.expected = sources
+}
+
+// Tried returns a channel that is closed once the key has been tried at all its sources.
 func (s *Store) Tried(key Key) <-chan struct{} { return s.entry(key).tried }
 
 // Record takes one round's answer of a source for a key. Custom metrics are read per object name, External ones per
@@ -136,6 +146,7 @@ func (e *entry) change(from Source, now time.Time, with func(layer) layer) {
 	var next View
 	changed := layer{source: from}
 	if previous := e.view.Load(); previous != nil {
+		next.complete = previous.complete
 		for _, l := range previous.layers {
 			switch {
 			case l.source.Name == from.Name:
@@ -149,6 +160,9 @@ func (e *entry) change(from Source, now time.Time, with func(layer) layer) {
 	}
 	next.layers = append(next.layers, with(changed))
 	slices.SortStableFunc(next.layers, func(a, b layer) int { return cmp.Compare(a.source.Rank, b.source.Rank) })
+	next.complete = next.complete || !slices.ContainsFunc(e.expected, next.lacks)
 	e.view.Store(&next)
-	e.once.Do(func() { close(e.tried) })
+	if next.complete {
+		e.once.Do(func() { close(e.tried) })
+	}
 }

@@ -56,7 +56,7 @@ func TestAPodThatStopsAnsweringKeepsItsValueUntilItIsStale(t *testing.T) {
 		s.Record(pods, vllm, map[string]Reading{"b": fresh(8, second-3, second)}, terms, at(second))
 		want := any(12.0)
 		if second > 57 { // its sample was taken at -3
-			want = "no sample, never seen"
+			want = "stale, last seen at 11:59:57Z"
 		}
 		if got := served(s, pods, "a", second); got != want {
 			t.Errorf("second %d: a = %v, want %v", second, got, want)
@@ -214,6 +214,30 @@ func TestTheBetterSourceWinsUntilItIsStale(t *testing.T) {
 	}
 	if got := served(s, pods, "a", 61); got != 0.3 {
 		t.Errorf("a at 61 s = %v, want the worse source's 0.3", got)
+	}
+}
+
+func TestHalfTheSourcesAreNoAnswer(t *testing.T) {
+	s := New()
+	s.Expect(pods, []string{vllm.Name, agent.Name})
+	s.Record(pods, vllm, map[string]Reading{"a": fresh(0.3, 0, 0)}, terms, at(0))
+	select {
+	case <-s.Tried(pods):
+		t.Error("tried, with a source still to come")
+	default:
+	}
+	if s.View(pods).Answered() {
+		t.Error("answered, with a source still to come")
+	}
+	s.Fail(pods, agent, errors.New("gone"), at(1))
+	<-s.Tried(pods)
+	if !s.View(pods).Answered() {
+		t.Error("not answered, though the other source has failed")
+	}
+	s.Expect(pods, []string{vllm.Name, agent.Name, "a new rule"})
+	s.Record(pods, vllm, map[string]Reading{"a": fresh(0.3, 5, 5)}, terms, at(5))
+	if !s.View(pods).Answered() {
+		t.Error("a rule that is added takes away what was answered")
 	}
 }
 

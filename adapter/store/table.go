@@ -74,6 +74,9 @@ func (t *Table) Rows(now time.Time) ([]Value, *Absence) {
 // Len is how many objects or rows have a value, stale ones included.
 func (t *Table) Len() int { return len(t.values) }
 
+// remembered is how long a value is kept after it went stale, for nothing but to say when it was last seen.
+const remembered = 10 * time.Minute
+
 // mergeObjects makes the table that follows a round in which each object stands for itself.
 func mergeObjects(previous *Table, readings map[string]Reading, terms Terms, now time.Time) *Table {
 	next := &Table{
@@ -85,7 +88,7 @@ func mergeObjects(previous *Table, readings map[string]Reading, terms Terms, now
 	}
 	if previous != nil {
 		for object, value := range previous.values {
-			if _, read := readings[object]; !read && value.Age(now) <= terms.MaxStaleness {
+			if _, read := readings[object]; !read && value.Age(now) <= terms.MaxStaleness+remembered {
 				next.values[object] = value
 			}
 		}

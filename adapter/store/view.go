@@ -2,12 +2,14 @@ package store
 
 import (
 	"errors"
+	"slices"
 	"time"
 )
 
 // View is what all sources together know about a key. It is immutable.
 type View struct {
-	layers []layer // best source first
+	layers   []layer // best source first
+	complete bool    // every source that was expected has been tried
 }
 
 type layer struct {
@@ -78,8 +80,16 @@ func (v *View) FailPartial() bool {
 	return false
 }
 
-// Answered says that at least one source has answered, whatever its answer held.
+// lacks says that a source has not been tried.
+func (v *View) lacks(source string) bool {
+	return !slices.ContainsFunc(v.layers, func(l layer) bool { return l.source.Name == source })
+}
+
+// Answered says that all sources have been tried and at least one has answered, whatever its answer held.
 func (v *View) Answered() bool {
+	if !v.complete {
+		return false
+	}
 	for _, l := range v.layers {
 		if l.table != nil {
 			return true
@@ -103,7 +113,11 @@ func (v *View) Explain() *Absence {
 	if v == nil {
 		return &Absence{Cause: NotAsked}
 	}
-	return v.explain(nil)
+	why := v.explain(nil)
+	if !v.complete && why.Cause == NoSample {
+		why.Cause = NotAsked
+	}
+	return why
 }
 
 // explain puts a source's trouble before the absence that follows from it.

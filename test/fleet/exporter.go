@@ -19,7 +19,7 @@ func (s *Service) Text(namespace string) string {
 	}
 	family("vllm:request_success_total", "counter", func(p *podState) float64 { return p.served })
 	family("vllm:num_requests_running", "gauge", func(p *podState) float64 { return p.running })
-	family("vllm:num_requests_waiting", "gauge", func(p *podState) float64 { return p.waiting })
+	family("vllm:num_requests_waiting", "gauge", func(p *podState) float64 { return amount(p.queue) })
 	// A cache fills with what is running and overflows into waiting: full at capacity.
 	family("vllm:kv_cache_usage_perc", "gauge", func(p *podState) float64 { return p.busy })
 	fmt.Fprintf(&b, "# TYPE DCGM_FI_PROF_SM_ACTIVE gauge\n")

@@ -28,9 +28,9 @@ type Service struct {
 	Lost    float64
 	Late    float64 // those served late or lost
 
-	queue []batch              // oldest first
-	pods  map[string]*podState // Ready pods
-	rate  float64              // served per second in the last step
+	homeless []batch              // requests that no Ready pod has taken yet, oldest first
+	pods     map[string]*podState // Ready pods
+	rate     float64              // served per second in the last step
 }
 
 // batch is what arrived in one step and still waits.
@@ -40,9 +40,9 @@ type batch struct {
 }
 
 type podState struct {
+	queue   []batch // what the pod has taken and not served yet, oldest first
 	served  float64 // requests since the pod became Ready
 	running float64
-	waiting float64
 	busy    float64 // 0 to 1
 }
 
@@ -59,37 +59,88 @@ func (s *Service) Step(now time.Time, offeredPerSecond float64, ready []string) 
 	}
 	s.last = now
 	s.roster(ready)
-	arrived := offeredPerSecond * dt
-	s.Offered += arrived
-	s.queue = append(s.queue, batch{at: now, amount: arrived})
-
-	room := float64(len(ready)) * s.options.PerPod * dt
+	s.Offered += offeredPerSecond * dt
+	s.homeless = append(s.homeless, batch{at: now, amount: offeredPerSecond * dt})
+	s.deal()
 	served := 0.0
-	for len(s.queue) > 0 && room > 0 {
-		first := &s.queue[0]
+	for _, pod := range s.pods {
+		amount := s.serve(pod, now, s.options.PerPod*dt)
+		pod.served += amount
+		pod.running = amount / dt * s.options.Seconds
+		pod.busy = min(1, amount/dt/s.options.PerPod)
+		served += amount
+		pod.queue = s.giveUp(pod.queue, now)
+	}
+	s.homeless = s.giveUp(s.homeless, now)
+	s.Served += served
+	s.rate = served / dt
+}
+
+// deal gives what waits in front of the pods to all of them alike, as a gateway does that knows nothing of their queues.
+func (s *Service) deal() {
+	if len(s.pods) == 0 {
+		return
+	}
+	for _, b := range s.homeless {
+		for _, pod := range s.pods {
+			pod.queue = append(pod.queue, batch{at: b.at, amount: b.amount / float64(len(s.pods))})
+		}
+	}
+	s.homeless = nil
+}
+
+// serve takes up to room requests off a pod's queue.
+func (s *Service) serve(pod *podState, now time.Time, room float64) (served float64) {
+	for len(pod.queue) > 0 && room > 0 {
+		first := &pod.queue[0]
 		amount := min(first.amount, room)
 		if now.Sub(first.at) > s.options.LateWait {
 			s.Late += amount
 		}
 		served, room, first.amount = served+amount, room-amount, first.amount-amount
 		if first.amount <= 0 {
-			s.queue = s.queue[1:]
+			pod.queue = pod.queue[1:]
 		}
 	}
-	for len(s.queue) > 0 && now.Sub(s.queue[0].at) > s.options.Patience {
-		s.Lost += s.queue[0].amount
-		s.Late += s.queue[0].amount
-		s.queue = s.queue[1:]
+	return served
+}
+
+// giveUp drops what has waited longer than a client's patience.
+func (s *Service) giveUp(queue []batch, now time.Time) []batch {
+	for len(queue) > 0 && now.Sub(queue[0].at) > s.options.Patience {
+		s.Lost += queue[0].amount
+		s.Late += queue[0].amount
+		queue = queue[1:]
 	}
-	s.Served += served
-	s.rate = served / dt
-	s.share(served, dt)
+	return queue
+}
+
+// merge puts batches in the order of their arrival, those of one moment together again: each pod had a share of them.
+func merge(queue []batch) []batch {
+	slices.SortStableFunc(queue, func(a, b batch) int { return a.at.Compare(b.at) })
+	merged := queue[:0]
+	for _, b := range queue {
+		if last := len(merged) - 1; last >= 0 && merged[last].at.Equal(b.at) {
+			merged[last].amount += b.amount
+			continue
+		}
+		merged = append(merged, b)
+	}
+	return merged
 }
 
 // Waiting is how many requests wait now.
 func (s *Service) Waiting() float64 {
+	sum := amount(s.homeless)
+	for _, pod := range s.pods {
+		sum += amount(pod.queue)
+	}
+	return sum
+}
+
+func amount(queue []batch) float64 {
 	sum := 0.0
-	for _, b := range s.queue {
+	for _, b := range queue {
 		sum += b.amount
 	}
 	return sum
@@ -98,26 +149,18 @@ func (s *Service) Waiting() float64 {
 // Rate is how many requests per second were served in the last step.
 func (s *Service) Rate() float64 { return s.rate }
 
-// roster forgets pods that are gone and begins with new ones: a new pod's counters start at zero.
+// roster begins with new pods at zero and forgets those that are gone, whose waiting requests are tried again elsewhere.
 func (s *Service) roster(ready []string) {
-	for name := range s.pods {
+	for name, pod := range s.pods {
 		if !slices.Contains(ready, name) {
+			s.homeless = append(s.homeless, pod.queue...)
 			delete(s.pods, name)
 		}
 	}
+	s.homeless = merge(s.homeless)
 	for _, name := range ready {
 		if s.pods[name] == nil {
 			s.pods[name] = &podState{}
 		}
-	}
-}
-
-func (s *Service) share(served, dt float64) {
-	n := float64(len(s.pods))
-	for _, pod := range s.pods {
-		pod.served += served / n
-		pod.running = served / n / dt * s.options.Seconds
-		pod.waiting = s.Waiting() / n
-		pod.busy = min(1, served/n/dt/s.options.PerPod)
 	}
 }

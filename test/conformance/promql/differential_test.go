@@ -115,7 +115,7 @@ rules:
 				}
 				alone := valuesOf(db.rows(t, one.Value), map[string]string{one.ResourceLabel: name})
 				inBatch := valuesOf(together, map[string]string{all.NamespaceLabel: namespace, all.ResourceLabel: name})
-				if !slices.EqualFunc(alone, inBatch, close) {
+				if !slices.EqualFunc(alone, inBatch, near) {
 					t.Fatalf("%s/%s: alone %v, in the batch %v\ntemplate %s\nbatch %s\nalone %s", namespace, name, alone, inBatch, text, all.Value, one.Value)
 				}
 				compared += len(alone)
@@ -144,8 +144,10 @@ func valuesOf(rows []row, labels map[string]string) []float64 {
 	return values
 }
 
-// close allows for sums that are added up in another order. NaN is an answer too, which the store turns into an absence.
-func close(a, b float64) bool { return a == b || a != a && b != b || (a-b)/(a+b) < 1e-9 && (b-a)/(a+b) < 1e-9 }
+// near allows for sums that are added up in another order. NaN is an answer too, which the store turns into an absence.
+func near(a, b float64) bool {
+	return a == b || a != a && b != b || (a-b)/(a+b) < 1e-9 && (b-a)/(a+b) < 1e-9
+}
 
 // TestSelectionInMemoryIsSelectionInTheQuery: an External rule that filters in memory gives the rows that the query with
 // the selector gives.
