@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -33,7 +34,7 @@ func FuzzParse(f *testing.F) {
 		for _, opts := range []ParseOptions{{}, {Strict: true, Legacy: Legacy{IgnoreNamespaced: true, RawRegexps: true}}} {
 			cfg, err := Parse("f", []byte(text), opts)
 			if err != nil {
-				problems, ok := err.(Problems)
+				problems, ok := errors.AsType[Problems](err)
 				if !ok || len(problems) == 0 || slices.ContainsFunc(problems, func(p Problem) bool { return p.Message == "" }) {
 					t.Fatalf("refused without a reason: %#v", err)
 				}

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -65,7 +66,7 @@ func scenariosCommand(ctx context.Context, args []string) error {
 
 func (f *scenarioFlags) read() error {
 	f.options.Shapes = nil
-	for _, text := range strings.Split(f.shapes, ",") {
+	for text := range strings.SplitSeq(f.shapes, ",") {
 		pods, err := strconv.Atoi(strings.TrimSpace(text))
 		if err != nil {
 			return fmt.Errorf("-pods: %q is no number", text)
@@ -139,9 +140,7 @@ func startBed(ctx context.Context, o scenario.Options) (_ *scenario.Bed, stop fu
 		Processes: map[string]int{"prometheus": prometheus.PID()}, Headroom: program, Empty: empty, Rules: rules, Fleet: fleet,
 		Aggregate: plane.RegisterAPIServices,
 	}
-	for name, pid := range plane.PIDs {
-		bed.Processes[name] = pid
-	}
+	maps.Copy(bed.Processes, plane.PIDs)
 	bed.Pause = func(name string) error { return send(bed.Processes, name, stopSignal) }
 	bed.Resume = func(name string) error { return send(bed.Processes, name, goOnSignal) }
 	if bed.ManagerMetrics, err = managerMetrics(plane); err != nil {

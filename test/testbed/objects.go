@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -168,9 +169,7 @@ func (b *Bed) AddDeployment(ctx context.Context, d Deployment) error {
 		return err
 	}
 	labels := map[string]string{"app": d.Name}
-	for key, value := range d.Labels {
-		labels[key] = value
-	}
+	maps.Copy(labels, d.Labels)
 	grace := int64(0)
 	_, err := b.Client.AppsV1().Deployments(d.Namespace).Create(ctx, &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: d.Name},

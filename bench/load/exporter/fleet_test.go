@@ -65,7 +65,7 @@ func TestGrowthKeepsNames(t *testing.T) {
 	small := string(f.Text(t0))
 	f.Resize(Shape{Pods: 5000, Namespaces: 5})
 	large := string(f.Text(t0))
-	for _, line := range strings.Split(strings.TrimSpace(small), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(small), "\n") {
 		if !strings.Contains(large, line) {
 			t.Fatalf("%q is gone after the fleet grew", line)
 		}

@@ -175,7 +175,7 @@ func (r *run) awaitScrapes(ctx context.Context, shape exporter.Shape) error {
 		select {
 		case <-time.After(500 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("Prometheus has %v of %d pods (%w)", n, shape.Pods, context.Cause(ctx))
+			return fmt.Errorf("prometheus has %v of %d pods (%w)", n, shape.Pods, context.Cause(ctx))
 		}
 	}
 }

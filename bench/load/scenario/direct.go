@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/headroom-autoscaler/headroom/bench/load/ask"
@@ -108,11 +109,11 @@ func (r *run) direct(ctx context.Context, shape exporter.Shape) error {
 }
 
 func reasons(r *drive.Result) string {
-	text := ""
+	var text strings.Builder
 	for reason, n := range r.Failures {
-		text += fmt.Sprintf("; %d × %s", n, reason)
+		text.WriteString(fmt.Sprintf("; %d × %s", n, reason))
 	}
-	return text
+	return text.String()
 }
 
 // perAnswer is what the answers cost Prometheus and kube-apiserver beyond the collection rounds that fell in the time.

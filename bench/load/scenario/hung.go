@@ -108,7 +108,7 @@ func (r *run) freshAgain(ctx context.Context, since time.Time) (time.Time, error
 			return time.Now(), nil
 		}
 		if pause(ctx, 50*time.Millisecond) != nil {
-			return time.Time{}, fmt.Errorf("Prometheus has no fresh sample a minute after it went on: %v, %w", ok, err)
+			return time.Time{}, fmt.Errorf("prometheus has no fresh sample a minute after it went on: %v, %w", ok, err)
 		}
 	}
 }

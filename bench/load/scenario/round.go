@@ -115,14 +115,6 @@ func (r *run) rhythm(ctx context.Context, hpas int, length time.Duration) (rhyth
 	return got, nil
 }
 
-func (r *run) asProcesses() map[string]int {
-	processes := map[string]int{"adapter": r.adapter.pid}
-	for name, pid := range r.Processes {
-		processes[name] = pid
-	}
-	return processes
-}
-
 // letTheControllerAsk forwards to the adapter and lets kube-controller-manager go on, which was stopped so far.
 func (r *run) letTheControllerAsk(ctx context.Context) error {
 	if err := r.aggregate(ctx); err != nil {

@@ -110,7 +110,7 @@ func (r *run) servedAt(ctx context.Context, level float64, limit time.Duration) 
 			return time.Now(), nil
 		}
 		if pause(ctx, 100*time.Millisecond) != nil {
-			return time.Time{}, fmt.Errorf("the adapter does not serve %s after %s: %q, %v", want, limit, answer.Value, err)
+			return time.Time{}, fmt.Errorf("the adapter does not serve %s after %s: %q, %w", want, limit, answer.Value, err)
 		}
 	}
 }
