@@ -249,6 +249,10 @@ func (h *horizon) band(e *Engine, s *slot, k int, shared *[scaleShared]float64, 
 			s.own[k][i] = float32(x[1+i])
 		}
 	}
+	if k == xTSB {
+		// Between sessions every recent σ is nearly zero, and then a session comes: only a scale of weeks is of use.
+		sigma = sc.week.value
+	}
 	h.fill(e, s, k, sigma*widen)
 	if k == xMiddle {
 		h.fill(e, s, cellMiddleModelled, modelled*widen)
