@@ -62,3 +62,7 @@ fuzz: ## each fuzz target for FUZZTIME (default 30s)
 bench-load: ## load on the metrics APIs at 100, 1,000 and 5,000 pods, beside an empty provider; writes bench/results/load.md
 	mkdir -p bench/results
 	$(GO) run ./bench/load scenarios -markdown bench/results/load.md -json bench/results/load.json $(BENCH_FLAGS)
+
+.PHONY: bench-forecast
+bench-forecast: ## the forecaster beside honest baselines; TRACES=DIR for real traces, else seeded generators; writes bench/results/forecast.md
+	$(GO) run ./forecaster/app/benchforecast $(if $(TRACES),-traces $(TRACES)) $(BENCH_FLAGS)

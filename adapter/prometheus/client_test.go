@@ -230,6 +230,21 @@ func TestAnEndlessAnswerIsRefused(t *testing.T) {
 	}
 }
 
+func TestALongHistoryIsReadInPieces(t *testing.T) {
+	var asked []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		asked = append(asked, r.Form.Get("start")+" to "+r.Form.Get("end"))
+		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[%s,"1"]]}]}}`, r.Form.Get("start"))
+	}))
+	defer s.Close()
+	from := time.Unix(0, 0)
+	points, err := NewHistory(client(t, rules.Backend{URLs: []string{s.URL}})).Points(context.Background(), "q", from, from.Add(14*24*time.Hour), time.Minute)
+	if err != nil || len(points) != 3 || len(asked) != 3 || asked[1] != "600000.000 to 1199940.000" || !strings.HasSuffix(asked[2], " to 1209600.000") {
+		t.Errorf("%d points, %v, asked %q", len(points), err, asked)
+	}
+}
+
 // FuzzReadVector asserts that no answer makes the reader panic, and that what it reads has times.
 func FuzzReadVector(f *testing.F) {
 	f.Add(oneRow)

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	adapter "github.com/headroom-autoscaler/headroom/adapter/app"
+	forecaster "github.com/headroom-autoscaler/headroom/forecaster/app"
 )
 
 func main() {
@@ -36,13 +37,13 @@ func root(name string) *cobra.Command {
 		Long: `Headroom is the metrics server that a HorizontalPodAutoscaler asks, and the foresight it lacks.
 
 It serves custom.metrics.k8s.io and external.metrics.k8s.io from Prometheus, reading prometheus-adapter's
-configuration unchanged.`,
+configuration unchanged, and forecasts the maximum of the demand over the time that a pod needs to become Ready.`,
 		Version:       version(),
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: name},
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(adapter.NewServeCommand(), adapter.NewCheckCommand())
+	cmd.AddCommand(adapter.NewServeCommand(), adapter.NewCheckCommand(), forecaster.NewCommand(forecaster.Connect))
 	return cmd
 }
 
