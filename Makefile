@@ -65,4 +65,5 @@ bench-load: ## load on the metrics APIs at 100, 1,000 and 5,000 pods, beside an 
 
 .PHONY: bench-forecast
 bench-forecast: ## the forecaster beside honest baselines; TRACES=DIR for real traces, else seeded generators; writes bench/results/forecast.md
-	$(GO) run ./forecaster/app/benchforecast $(if $(TRACES),-traces $(TRACES)) $(BENCH_FLAGS)
+	mkdir -p bench/results
+	$(GO) run ./forecaster/app/benchforecast $(if $(TRACES),-traces $(TRACES)) -out bench/results/forecast.md
