@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"golang.org/x/term"
 )
 
 const usage = `Usage: demo [flags]
@@ -32,26 +34,43 @@ func main() {
 	flags := flag.NewFlagSet("demo", flag.ExitOnError)
 	flags.DurationVar(&o.Duration, "duration", 5*time.Minute, "length of the traffic")
 	flags.BoolVar(&o.Keep, "keep", false, "leave everything running at the end, until Ctrl-C")
-	flags.BoolVar(&o.Plain, "plain", !isTerminal(os.Stdout), "print lines instead of redrawing")
+	flags.BoolVar(&o.Plain, "plain", !term.IsTerminal(int(os.Stdout.Fd())), "print lines instead of redrawing")
 	flags.Usage = func() {
 		fmt.Fprint(os.Stderr, usage)
 		flags.PrintDefaults()
 	}
 	_ = flags.Parse(os.Args[1:]) // ExitOnError
+	if err := o.validate(flags.Args()); err != nil {
+		fmt.Fprintf(os.Stderr, "demo: %v\n\n", err)
+		flags.Usage()
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, func() {
+		stop() // a second Ctrl-C ends the demo at once; what it started then ends by itself
+		fmt.Println("\nStopping …")
+	})
 	err := run(ctx, o)
 	switch {
-	case errors.Is(err, context.Canceled):
-		fmt.Println("\nStopped; everything that was started is gone.")
+	case ctx.Err() != nil: // whatever went wrong then, went wrong because of it
+		fmt.Println("Stopped; everything that was started is gone.")
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "\ndemo:", err)
-		stop()
 		os.Exit(1)
 	}
 }
 
-func isTerminal(file *os.File) bool {
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+// shortest is the least time in which the fleet can still be seen to grow: a pod alone takes 45 s.
+const shortest = 2 * time.Minute
+
+func (o options) validate(rest []string) error {
+	var problems []error
+	if o.Duration < shortest {
+		problems = append(problems, fmt.Errorf("--duration %s: at least %s, or no new pod is Ready before the end", o.Duration, shortest))
+	}
+	if len(rest) > 0 {
+		problems = append(problems, fmt.Errorf("%q: the demo takes flags only", rest))
+	}
+	return errors.Join(problems...)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -23,26 +24,30 @@ type options struct {
 const (
 	namespace  = "inference"
 	deployment = "llm"
-	gpus       = 10 // fewer than the peak would need: pods are left Pending
+	gpus       = 8 // fewer than the peak needs: pods are left Pending
+	first      = 3 // pods
 	coldStart  = 45 * time.Second
-	target     = "10" // requests/s for each pod, of the 12 that one can serve
+	target     = "8" // requests/s for each pod, of the 12 that one can serve
 
 	rules = "presets:\n- {name: vllm, window: 30s}\n"
 )
 
-// traffic is a calm minute, a step that doubles the load at once, a ramp to more than the GPUs can carry, and calm again.
+// traffic is calm, a step that doubles the load at once, a ramp to more than the GPUs leave room for, and calm again.
 var traffic = fleet.Traffic{
-	{Name: "calm", For: 60 * time.Second, From: 20, To: 20},
+	{Name: "calm", For: 40 * time.Second, From: 20, To: 20},
 	{Name: "step", For: 90 * time.Second, From: 45, To: 45},
-	{Name: "ramp", For: 90 * time.Second, From: 45, To: 115},
-	{Name: "calm again", For: 60 * time.Second, From: 25, To: 25},
+	{Name: "ramp", For: 100 * time.Second, From: 45, To: 90},
+	{Name: "calm again", For: 70 * time.Second, From: 25, To: 25},
 }
 
 // stage is all that runs.
 type stage struct {
-	bed      *testbed.Bed
-	exporter *testbed.Exporter
-	traffic  fleet.Traffic
+	bed        *testbed.Bed
+	exporter   *testbed.Exporter
+	prometheus *testbed.MetricsServer
+	adapter    *testbed.Adapter
+	traffic    fleet.Traffic
+	begin      time.Time // of the traffic
 
 	mu      sync.Mutex
 	service *fleet.Service
@@ -50,43 +55,48 @@ type stage struct {
 }
 
 func run(ctx context.Context, o options) error {
-	say := func(format string, args ...any) { fmt.Printf(format+"\n", args...) }
-	say("Headroom demo: a real control plane and HPA, a simulated GPU fleet. Ctrl-C stops everything.\n")
-	say("- control plane (the first time it is compiled: about fifteen minutes on two cores; then five seconds)")
+	t := &teller{out: os.Stdout, plain: o.Plain}
+	t.say("Headroom demo: a real control plane and HPA, a simulated GPU fleet. Ctrl-C stops everything.\n")
 	began := time.Now()
+	t.say("- etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok; the first run compiles them, which takes minutes")
 	bed, err := testbed.Start(ctx, testbed.Options{})
 	if err != nil {
 		return err
 	}
 	defer bed.Close()
 	s := &stage{bed: bed, traffic: traffic.Scaled(o.Duration)}
-	if err := s.prepare(ctx, say); err != nil {
+	if s.exporter, err = testbed.NewExporter(); err != nil {
 		return err
 	}
 	defer s.exporter.Close()
-	say("- ready after %s; the rules file is\n\n    presets:\n    - {name: vllm, window: 30s}\n", time.Since(began).Round(time.Second))
-	say("  and the HPA asks for requests_offered_per_second, %s for each pod. A pod takes %s to become Ready.\n", target, coldStart)
+	if err := s.prepare(ctx, t); err != nil {
+		return err
+	}
+	t.say("\nReady after %s. Headroom's rules file is\n\n    presets:\n    - {name: vllm, window: 30s}\n", time.Since(began).Round(time.Second))
+	t.say("The HPA wants %s requests_offered_per_second for each pod, which can serve %.0f. A pod takes %s to become Ready.\n", target, fleet.DefaultOptions().PerPod, coldStart)
 	history, err := s.play(ctx, o)
 	if err != nil {
 		return err
 	}
-	fmt.Print(summary(history))
+	t.say("%s", summary(history))
 	if !o.Keep {
 		return nil
 	}
-	say("\nEverything goes on running. In another terminal:\n\n    export KUBECONFIG=%s\n    kubectl get hpa,pods -n %s\n    kubectl get --raw '/apis/custom.metrics.k8s.io/v1beta2/namespaces/%s/pods/*/requests_offered_per_second'\n\nCtrl-C stops it.",
-		bed.Kubeconfig, namespace, namespace)
+	t.say(keepText, bed.Kubeconfig, namespace, namespace, s.prometheus.URL, bed.Dir)
 	return s.keep(ctx)
 }
 
-// prepare starts what the control plane needs around it, up to an HPA that has its metric.
-func (s *stage) prepare(ctx context.Context, say func(string, ...any)) error {
-	exporter, err := testbed.NewExporter()
-	if err != nil {
-		return err
-	}
-	s.exporter = exporter
-	exporter.ExportFunc(func(time.Time) string {
+const keepText = `Everything goes on running, with the last load. In another terminal:
+
+    export KUBECONFIG=%s
+    kubectl get hpa,pods -n %s
+    kubectl get --raw '/apis/custom.metrics.k8s.io/v1beta2/namespaces/%s/pods/*/requests_offered_per_second'
+
+Prometheus is at %s, all logs are in %s. Ctrl-C stops it.`
+
+// prepare starts what the control plane needs around it, up to an HPA and the first requests.
+func (s *stage) prepare(ctx context.Context, t *teller) error {
+	s.exporter.ExportFunc(func(time.Time) string {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.service == nil {
@@ -94,38 +104,48 @@ func (s *stage) prepare(ctx context.Context, say func(string, ...any)) error {
 		}
 		return s.service.Text(namespace)
 	})
-	say("- Prometheus, scraping every 2 s")
-	prometheus, err := s.bed.StartPrometheus(ctx, testbed.PrometheusOptions{ScrapeInterval: 2 * time.Second, Targets: []string{exporter.Address()}})
-	if err != nil {
-		return err
+	steps := []struct {
+		what string
+		do   func() error
+	}{
+		{"Prometheus, scraping every 2 s", func() (err error) {
+			s.prometheus, err = s.bed.StartPrometheus(ctx, testbed.PrometheusOptions{ScrapeInterval: 2 * time.Second, Targets: []string{s.exporter.Address()}})
+			return err
+		}},
+		{fmt.Sprintf("a node with %d GPUs, a Deployment of %d pods", gpus, first), func() error {
+			if err := s.bed.AddNode(ctx, "gpu-0", gpus); err != nil {
+				return err
+			}
+			return s.bed.AddDeployment(ctx, testbed.Deployment{Namespace: namespace, Name: deployment, Replicas: first, ColdStart: coldStart})
+		}},
+		{"Headroom, compiled from this repository", func() (err error) {
+			s.adapter, err = s.bed.StartAdapter(ctx, testbed.AdapterOptions{Rules: rules, PrometheusURL: s.prometheus.URL})
+			return err
+		}},
+		{"its APIServices: custom.metrics.k8s.io and external.metrics.k8s.io", func() error { return s.bed.RegisterAPIServices(ctx, s.adapter.Port) }},
+		{"its pods load their model", func() (err error) {
+			s.ready, err = s.bed.WaitReady(ctx, 3*coldStart, namespace, deployment, first)
+			return err
+		}},
+		{"the HPA", func() error {
+			return s.bed.AddHPA(ctx, namespace, deployment, 2, 14, testbed.PodsMetric("requests_offered_per_second", target))
+		}},
 	}
-	say("- a node with %d GPUs, a Deployment of two pods", gpus)
-	if err := s.bed.AddNode(ctx, "gpu-0", gpus); err != nil {
-		return err
+	for _, step := range steps {
+		if err := t.step(step.what, step.do); err != nil {
+			return err
+		}
 	}
-	if err := s.bed.AddDeployment(ctx, testbed.Deployment{Namespace: namespace, Name: deployment, Replicas: 2, ColdStart: coldStart}); err != nil {
-		return err
-	}
-	say("- Headroom behind the APIServices of custom.metrics.k8s.io and external.metrics.k8s.io")
-	adapter, err := s.bed.StartAdapter(ctx, testbed.AdapterOptions{Rules: rules, PrometheusURL: prometheus.URL})
-	if err != nil {
-		return err
-	}
-	if err := s.bed.RegisterAPIServices(ctx, adapter.Port); err != nil {
-		return err
-	}
-	say("- waiting for the first two pods to load their model (%s)", coldStart)
-	if _, err := s.bed.WaitReady(ctx, 3*coldStart, namespace, deployment, 2); err != nil {
-		return err
-	}
-	s.service = fleet.New(fleet.DefaultOptions(), time.Now())
+	s.begin = time.Now()
+	s.mu.Lock()
+	s.service = fleet.New(fleet.DefaultOptions(), s.begin)
+	s.mu.Unlock()
 	go s.simulate(ctx)
-	return s.bed.AddHPA(ctx, namespace, deployment, 2, 14, testbed.PodsMetric("requests_offered_per_second", target))
+	return nil
 }
 
 // simulate moves the service ten times a second, with the traffic that belongs to the moment.
 func (s *stage) simulate(ctx context.Context) {
-	begin := time.Now()
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for {
@@ -133,7 +153,7 @@ func (s *stage) simulate(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
-			_, offered := s.traffic.At(now.Sub(begin))
+			_, offered := s.traffic.At(now.Sub(s.begin))
 			s.mu.Lock()
 			s.service.Step(now, offered, s.ready)
 			s.mu.Unlock()
@@ -141,62 +161,68 @@ func (s *stage) simulate(ctx context.Context) {
 	}
 }
 
-// play watches until the traffic is over.
+// play shows what happens until the traffic is over.
 func (s *stage) play(ctx context.Context, o options) ([]snapshot, error) {
 	var history []snapshot
-	begin := time.Now()
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	screen := newScreen(os.Stdout, o.Plain)
-	for {
-		now, err := s.look(ctx, time.Since(begin))
-		if err != nil && ctx.Err() == nil {
-			return nil, err
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
+	screen := newScreen(os.Stdout, o.Plain, o.Duration)
+	err := s.watch(ctx, func(now snapshot) (done bool) {
 		history = append(history, now)
 		screen.draw(history)
-		if now.Elapsed >= o.Duration {
-			return history, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-s.bed.Ended():
-			return nil, fmt.Errorf("the control plane has ended")
-		case <-ticker.C:
-		}
-	}
+		return now.Elapsed >= o.Duration
+	})
+	return history, err
 }
 
 // keep goes on feeding the service until Ctrl-C.
 func (s *stage) keep(ctx context.Context) error {
+	return s.watch(ctx, func(snapshot) bool { return false })
+}
+
+// blind is how long the demo goes on without an answer of kube-apiserver: a machine may be busy for a moment.
+const blind = 20 * time.Second
+
+// watch looks once a second until the caller has seen enough or something that the demo needs is gone.
+func (s *stage) watch(ctx context.Context, see func(snapshot) (done bool)) error {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
+	seen := time.Now()
 	for {
+		now, err := s.look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+			seen = time.Now()
+			if see(now) {
+				return nil
+			}
+		case time.Since(seen) > blind:
+			return fmt.Errorf("kube-apiserver has not answered for %s: %w", blind, err)
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.bed.Ended():
-			return fmt.Errorf("the control plane has ended")
+			return errors.New("the control plane has ended by itself")
+		case <-s.prometheus.Done():
+			return fmt.Errorf("prometheus has ended by itself; its log ends:\n%s", s.prometheus.Tail(10))
+		case <-s.adapter.Done():
+			return fmt.Errorf("headroom has ended by itself; its log ends:\n%s", s.adapter.Tail(10))
 		case <-ticker.C:
-			if _, err := s.look(ctx, 0); err != nil && ctx.Err() == nil {
-				return err
-			}
 		}
 	}
 }
 
 // look reads the cluster and the service as they are now.
-func (s *stage) look(ctx context.Context, elapsed time.Duration) (snapshot, error) {
+func (s *stage) look(ctx context.Context) (snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
 	pods, err := s.bed.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + deployment, ResourceVersion: "0"})
 	if err != nil {
 		return snapshot{}, err
 	}
-	now := snapshot{Elapsed: elapsed, GPUs: gpus}
-	now.Phase, now.Offered = s.traffic.At(elapsed)
+	now := snapshot{Elapsed: time.Since(s.begin), GPUs: gpus}
+	now.Phase, now.Offered = s.traffic.At(now.Elapsed)
 	var ready []string
 	for _, pod := range pods.Items {
 		switch {
@@ -214,17 +240,15 @@ func (s *stage) look(ctx context.Context, elapsed time.Duration) (snapshot, erro
 		now.Current, now.Desired = int(hpa.Status.CurrentReplicas), int(hpa.Status.DesiredReplicas)
 		for _, metric := range hpa.Status.CurrentMetrics {
 			if metric.Pods != nil && metric.Pods.Current.AverageValue != nil {
-				now.Metric = metric.Pods.Current.AverageValue.AsApproximateFloat64()
+				now.Metric, now.Known = metric.Pods.Current.AverageValue.AsApproximateFloat64(), true
 			}
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ready = ready
-	if s.service != nil {
-		now.Waiting, now.Late, now.Lost, now.Total = s.service.Waiting(), s.service.Late, s.service.Lost, s.service.Offered
-		now.Capacity = float64(now.Ready) * fleet.DefaultOptions().PerPod
-	}
+	now.Waiting, now.Late, now.Lost, now.Total = s.service.Waiting(), s.service.Late, s.service.Lost, s.service.Offered
+	now.Capacity = float64(now.Ready) * fleet.DefaultOptions().PerPod
 	return now, nil
 }
 

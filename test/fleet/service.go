@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -76,17 +77,39 @@ func (s *Service) Step(now time.Time, offeredPerSecond float64, ready []string) 
 	s.rate = served / dt
 }
 
-// deal gives what waits in front of the pods to all of them alike, as a gateway does that knows nothing of their queues.
+// deal gives what waits in front of the pods to those with the shortest queues, as a gateway does that knows them: a new
+// pod helps at once, while the others work off what they have taken.
 func (s *Service) deal() {
 	if len(s.pods) == 0 {
 		return
 	}
+	waiting := make(map[*podState]float64, len(s.pods))
+	for _, pod := range s.pods {
+		waiting[pod] = amount(pod.queue)
+	}
 	for _, b := range s.homeless {
-		for _, pod := range s.pods {
-			pod.queue = append(pod.queue, batch{at: b.at, amount: b.amount / float64(len(s.pods))})
+		level := level(slices.Collect(maps.Values(waiting)), b.amount)
+		for pod, has := range waiting {
+			if share := level - has; share > 0 {
+				pod.queue = append(pod.queue, batch{at: b.at, amount: share})
+				waiting[pod] = level
+			}
 		}
 	}
 	s.homeless = nil
+}
+
+// level is how high all queues that are shorter become when more is poured over them.
+func level(queues []float64, more float64) float64 {
+	slices.Sort(queues)
+	sum := more
+	for i, q := range queues {
+		sum += q
+		if high := sum / float64(i+1); i+1 == len(queues) || high <= queues[i+1] {
+			return high
+		}
+	}
+	return 0 // no queues, nothing to pour over
 }
 
 // serve takes up to room requests off a pod's queue.

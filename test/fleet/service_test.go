@@ -3,6 +3,7 @@ package fleet
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,47 @@ func TestNothingIsEverLostFromTheAccount(t *testing.T) {
 		}
 		if s.Late < s.Lost {
 			t.Fatalf("late %v is less than lost %v", s.Late, s.Lost)
+		}
+	}
+}
+
+func TestANewPodHelpsAtOnce(t *testing.T) {
+	s := New(DefaultOptions(), start)
+	drive(s, 0, 40, 30, pods(2)) // 6/s too much: 240 wait
+	drive(s, 40, 10, 30, pods(3))
+	// All three serve 12/s. Were new requests dealt to all alike, the new pod would get 10/s, and 200 would still wait.
+	if got := s.Waiting(); math.Abs(got-180) > 4 {
+		t.Errorf("waiting 10 s after the third pod came: %v, want about 180", got)
+	}
+}
+
+// levelSlowly finds the same by halving.
+func levelSlowly(queues []float64, more float64) float64 {
+	low, high := 0.0, more+1e6
+	for range 200 {
+		middle, takes := (low+high)/2, 0.0
+		for _, q := range queues {
+			takes += max(0, middle-q)
+		}
+		if takes < more {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return high
+}
+
+func TestTheLevelOfPouredQueues(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for range 2000 {
+		queues := make([]float64, 1+random.IntN(12))
+		for i := range queues {
+			queues[i] = float64(random.IntN(3)) * random.Float64() * 300
+		}
+		more := 0.001 + random.Float64()*500
+		if got, want := level(slices.Clone(queues), more), levelSlowly(queues, more); math.Abs(got-want) > 1e-6 {
+			t.Fatalf("%v over %v: level %v, want %v", more, queues, got, want)
 		}
 	}
 }
