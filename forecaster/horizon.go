@@ -90,7 +90,6 @@ type slot struct {
 	awake   uint64
 	cell    int // hour of the day
 	size    float64
-	weight  float64 // σ for the regression's weights
 	middle  float64
 	unit    float64
 	point   [points]float64

@@ -44,16 +44,12 @@ func (h *horizon) learnRidge(e *Engine, s *slot, label float64, atLeast bool) {
 	if s.size <= 0 || atLeast && label <= s.point[xRidge] {
 		return
 	}
-	// Weighted by 1/σ², so that rough hours do not drown calm ones; σ is held within a hundredth of the level.
-	root := 1.0
-	if e.opts.Without&WeightedRidge == 0 {
-		root = s.size / max(s.weight, s.size/100)
-	}
+	// Weighting by 1/σ² was tried: no better on any group of traces.
 	var x [ridgeInputs]float64
 	for i, v := range s.inputs {
-		x[i] = float64(v) * root
+		x[i] = float64(v)
 	}
-	h.ridge.learn(x[:], label/s.size*root)
+	h.ridge.learn(x[:], label/s.size)
 }
 
 func (h *horizon) learnWeights(e *Engine, s *slot, label float64, atLeast bool) {

@@ -52,13 +52,12 @@ const (
 	TSB                               // the expert for intermittent demand
 	PooledPrior                       // the fleet's residuals before a series has its own
 	SkillGate                         // last value + scaled residuals when the engine does worse
-	WeightedRidge                     // residuals weighted by 1/σ² in the regression
 	partEnd
 )
 
 var partNames = [...]string{
 	"learned scale", "second stage", "calibration", "short memory", "overlap factor", "ridge", "seasonal experts",
-	"week shift", "level since change", "TSB", "pooled prior", "skill gate", "weighted ridge",
+	"week shift", "level since change", "TSB", "pooled prior", "skill gate",
 }
 
 // Parts lists every part that can be left out.

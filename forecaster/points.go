@@ -49,7 +49,6 @@ func (h *horizon) regress(e *Engine, s *slot, phase, yesterday int) {
 		x[i] /= s.size
 		s.inputs[i] = float32(x[i])
 	}
-	s.weight = h.scales[xRunMax].plain()
 	if h.ridge.seen > 0 {
 		p[xRidge] = min(max(s.size*h.ridge.predict(x[:]), 0), 4*run)
 	}

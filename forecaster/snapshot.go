@@ -254,7 +254,6 @@ func (s *slot) walk(c *codec) {
 	s.awake = c.word(s.awake)
 	c.int(&s.cell)
 	c.float(&s.size)
-	c.float(&s.weight)
 	c.float(&s.middle)
 	c.float(&s.unit)
 	c.floats(s.point[:])
