@@ -58,7 +58,7 @@ func run(ctx context.Context, o options) error {
 	t := &teller{out: os.Stdout, plain: o.Plain}
 	t.say("Headroom demo: a real control plane and HPA, a simulated GPU fleet. Ctrl-C stops everything.\n")
 	began := time.Now()
-	t.say("- etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok; the first run compiles them, which takes minutes")
+	t.say("- the control plane; the first run compiles it, which takes a while")
 	bed, err := testbed.Start(ctx, testbed.Options{})
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ func study(history []snapshot) seen {
 		if s.step == 0 && now.Offered > before.Offered*1.5 {
 			s.step = now.Elapsed
 		}
-		if s.step > 0 && s.asked == 0 && now.Desired > first.Desired {
+		if s.step > 0 && s.asked == 0 && now.Desired > first.Ready {
 			s.asked = now.Elapsed
 		}
 		if s.step > 0 && s.grew == 0 && now.Ready > first.Ready {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,7 +57,7 @@ func render(history []snapshot, planned time.Duration, width int) string {
 	late := func(i int) float64 { return newlyLate(history, i) }
 	fmt.Fprintf(&b, "  late      %5.0f req/s  %s\n\n", late(len(history)-1), chart(late, 1))
 	fmt.Fprintf(&b, "  per pod   %s req/s, as the HPA read it last; its target is %s\n", metric(now), target)
-	fmt.Fprintf(&b, "  HPA       %5d replicas now, %d desired\n", now.Current, now.Desired)
+	fmt.Fprintf(&b, "  HPA       %5d replicas now, %s desired\n", now.Current, desired(now))
 	fmt.Fprintf(&b, "  pods      %5d Ready, %d loading, %d Pending\n", now.Ready, now.Loading, now.Pending)
 	fmt.Fprintf(&b, "  GPUs      %s   █ Ready  ▒ loading  · free  ? Pending, no GPU left\n", bar(now))
 	fmt.Fprintf(&b, "  so far    %.0f requests; %.0f%s were late: they waited over %s\n",
@@ -94,6 +95,14 @@ func metric(s snapshot) string {
 		return "    –"
 	}
 	return fmt.Sprintf("%5.1f", s.Metric)
+}
+
+// desired is what the HPA wants, once it has decided anything.
+func desired(s snapshot) string {
+	if s.Desired == 0 {
+		return "–"
+	}
+	return strconv.Itoa(s.Desired)
 }
 
 // bar shows every GPU, and the pods that found none.
@@ -137,8 +146,8 @@ func sparkline(history []snapshot, planned time.Duration, columns int, value fun
 
 // line is one look for those who read a log.
 func line(s snapshot) string {
-	return fmt.Sprintf("%s %-10s offered %3.0f/s  capacity %3.0f/s  per pod %s/s  HPA %2d → %2d  Ready %2d  loading %2d  Pending %2d  waiting %4.0f  late %5.0f%s",
-		clock(s.Elapsed), s.Phase, s.Offered, s.Capacity, metric(s), s.Current, s.Desired, s.Ready, s.Loading, s.Pending, s.Waiting, s.Late, percent(s.Late, s.Total))
+	return fmt.Sprintf("%s %-10s offered %3.0f/s  capacity %3.0f/s  per pod %s/s  HPA %2d → %2s  Ready %2d  loading %2d  Pending %2d  waiting %4.0f  late %5.0f%s",
+		clock(s.Elapsed), s.Phase, s.Offered, s.Capacity, metric(s), s.Current, desired(s), s.Ready, s.Loading, s.Pending, s.Waiting, s.Late, percent(s.Late, s.Total))
 }
 
 func clock(d time.Duration) string {

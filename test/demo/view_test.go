@@ -18,7 +18,7 @@ const planned = 160 * time.Second
 
 func somewhere() []snapshot {
 	return []snapshot{
-		{Elapsed: 0, Phase: "calm", Offered: 20, Capacity: 24, Current: 2, Desired: 2, Ready: 2, GPUs: 4},
+		{Elapsed: 0, Phase: "calm", Offered: 20, Capacity: 24, Current: 2, Ready: 2, GPUs: 4},
 		{Elapsed: 60 * time.Second, Phase: "step", Offered: 45, Capacity: 24, Metric: 10, Known: true, Current: 2, Desired: 2, Ready: 2, GPUs: 4, Total: 1200},
 		{Elapsed: 75 * time.Second, Phase: "step", Offered: 45, Capacity: 24, Metric: 22.5, Known: true, Current: 2, Desired: 5, Ready: 2, Loading: 2, Pending: 1, GPUs: 4, Waiting: 300, Late: 100, Total: 1875},
 		{Elapsed: 125 * time.Second, Phase: "step", Offered: 45, Capacity: 48, Metric: 9, Known: true, Current: 5, Desired: 5, Ready: 4, Pending: 1, GPUs: 4, Late: 900, Lost: 20, Total: 4000},

@@ -22,9 +22,29 @@ func (s *Service) Text(namespace string) string {
 	family("vllm:num_requests_waiting", "gauge", func(p *podState) float64 { return amount(p.queue) })
 	// A cache fills with what is running and overflows into waiting: full at capacity.
 	family("vllm:kv_cache_usage_perc", "gauge", func(p *podState) float64 { return p.busy })
+	s.firstTokens(&b, namespace, names)
 	fmt.Fprintf(&b, "# TYPE DCGM_FI_PROF_SM_ACTIVE gauge\n")
 	for i, pod := range names {
 		fmt.Fprintf(&b, "DCGM_FI_PROF_SM_ACTIVE{gpu=\"%d\",namespace=%q,pod=%q} %g\n", i, namespace, pod, 0.9*s.pods[pod].busy)
 	}
 	return b.String()
+}
+
+// firstTokens shows the histogram of the time to the first token.
+func (s *Service) firstTokens(b *strings.Builder, namespace string, names []string) {
+	const series = "vllm:time_to_first_token_seconds"
+	fmt.Fprintf(b, "# TYPE %s histogram\n", series)
+	for _, name := range names {
+		pod, sum := s.pods[name], 0.0
+		labels := fmt.Sprintf("namespace=%q,pod=%q,model_name=\"demo\",engine=\"0\"", namespace, name)
+		for i, count := range pod.firstToken {
+			sum += count
+			bound := "+Inf"
+			if i < len(firstTokenBounds) {
+				bound = fmt.Sprintf("%.6g", firstTokenBounds[i])
+			}
+			fmt.Fprintf(b, "%s_bucket{%s,le=%q} %g\n", series, labels, bound, sum)
+		}
+		fmt.Fprintf(b, "%s_count{%s} %g\n%s_sum{%s} %g\n", series, labels, sum, series, labels, pod.firstTokenSeconds)
+	}
 }

@@ -12,11 +12,12 @@ type Options struct {
 	LateWait time.Duration // a request that waits longer is late
 	Patience time.Duration // a client that waits longer leaves
 	Seconds  float64       // how long a pod works on one request; decides how many are running
+	Prefill  time.Duration // from a request's turn to its first token
 }
 
 // DefaultOptions are a small model on one GPU.
 func DefaultOptions() Options {
-	return Options{PerPod: 12, LateWait: 2 * time.Second, Patience: 30 * time.Second, Seconds: 2}
+	return Options{PerPod: 12, LateWait: 2 * time.Second, Patience: 30 * time.Second, Seconds: 2, Prefill: 300 * time.Millisecond}
 }
 
 // Service is the state of the model. It is not safe for concurrent use.
@@ -45,6 +46,22 @@ type podState struct {
 	served  float64 // requests since the pod became Ready
 	running float64
 	busy    float64 // 0 to 1
+
+	firstToken        [len(firstTokenBounds) + 1]float64 // requests by the time to their first token; the last are above all bounds
+	firstTokenSeconds float64                            // sum of these times
+}
+
+// firstTokenBounds are a choice of those that vLLM has, in seconds.
+var firstTokenBounds = [...]float64{0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40}
+
+// tell counts requests that got their first token after so long.
+func (p *podState) tell(after time.Duration, requests float64) {
+	i := 0
+	for i < len(firstTokenBounds) && after.Seconds() > firstTokenBounds[i] {
+		i++
+	}
+	p.firstToken[i] += requests
+	p.firstTokenSeconds += after.Seconds() * requests
 }
 
 // New is a service that nothing was offered to yet.
@@ -120,6 +137,7 @@ func (s *Service) serve(pod *podState, now time.Time, room float64) (served floa
 		if now.Sub(first.at) > s.options.LateWait {
 			s.Late += amount
 		}
+		pod.tell(now.Sub(first.at)+s.options.Prefill, amount)
 		served, room, first.amount = served+amount, room-amount, first.amount-amount
 		if first.amount <= 0 {
 			pod.queue = pod.queue[1:]

@@ -121,6 +121,32 @@ func TestPodsThatAreGoneAreNotExported(t *testing.T) {
 	}
 }
 
+func TestTimeToFirstToken(t *testing.T) {
+	s := New(DefaultOptions(), start)
+	drive(s, 0, 10, 12, pods(1)) // 120 that fit: 0.3 s each
+	drive(s, 10, 10, 24, pods(1))
+	pod, sum := s.pods["a"], 0.0
+	for _, count := range pod.firstToken {
+		sum += count
+	}
+	if math.Abs(sum-pod.served) > 1e-6 {
+		t.Errorf("%v requests have a first token, of %v served", sum, pod.served)
+	}
+	// The first 120 and 6 more wait less than 0.2 s; the wait grows by half a second each second, to 5 s.
+	if got := pod.firstToken[2]; math.Abs(got-126) > 0.1 {
+		t.Errorf("%v in (0.25 s, 0.5 s], want 126", got)
+	}
+	if got := pod.firstToken[6] + pod.firstToken[7]; math.Abs(got-66) > 0.1 {
+		t.Errorf("%v over 2.5 s, want 66: the last 5.5 s", got)
+	}
+	text, labels := s.Text("inference"), `namespace="inference",pod="a",model_name="demo",engine="0"`
+	for _, want := range []string{`_bucket{` + labels + `,le="0.25"} 0`, `_bucket{` + labels + `,le="+Inf"} 2`, `_sum{` + labels + `} 37`} {
+		if !strings.Contains(text, "vllm:time_to_first_token_seconds"+want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
 func TestTraffic(t *testing.T) {
 	traffic := Traffic{{"calm", time.Minute, 20, 20}, {"step", time.Minute, 60, 60}, {"ramp", 2 * time.Minute, 60, 120}}
 	for _, test := range []struct {
