@@ -111,7 +111,7 @@ func (r *run) direct(ctx context.Context, shape exporter.Shape) error {
 func reasons(r *drive.Result) string {
 	var text strings.Builder
 	for reason, n := range r.Failures {
-		text.WriteString(fmt.Sprintf("; %d × %s", n, reason))
+		fmt.Fprintf(&text, "; %d × %s", n, reason)
 	}
 	return text.String()
 }
