@@ -151,7 +151,7 @@ apiserver_request_total{verb="POST",group="authorization.k8s.io",resource="subje
 		t.Fatal(err)
 	}
 	cost := second.Since(first)
-	if cost.QueryCount() != 62 || cost.ListCount() != 3 || cost.RequestCount("POST authorization.k8s.io subjectaccessreviews") != 4 {
+	if cost.QueryCount() != 62 || cost.ListCount() != 3 || cost.Lists() != "3 of pods" || cost.RequestCount("POST authorization.k8s.io subjectaccessreviews") != 4 {
 		t.Errorf("%v queries, %v lists in %v", cost.QueryCount(), cost.ListCount(), cost.Requests)
 	}
 	if _, ok := cost.Queries["/metrics"]; ok {

@@ -70,17 +70,39 @@ func (c Cost) QueryCount() float64 {
 	return c.Queries["/api/v1/query"] + c.Queries["/api/v1/query_range"]
 }
 
-// ListCount is the number of LISTs of objects at kube-apiserver. The aggregated metrics APIs have groups of their own, which
+// lists are the LISTs of objects at kube-apiserver, by resource. The aggregated metrics APIs have groups of their own, which
 // are the questions, not their cost.
-func (c Cost) ListCount() float64 {
-	total := 0.0
+func (c Cost) lists() map[string]float64 {
+	found := map[string]float64{}
 	for key, n := range c.Requests {
 		if what, ok := strings.CutPrefix(key, "LIST "); ok &&
 			!strings.HasPrefix(what, "custom.metrics.k8s.io") && !strings.HasPrefix(what, "external.metrics.k8s.io") {
-			total += n
+			found[what] = n
 		}
 	}
+	return found
+}
+
+// ListCount is the number of LISTs of objects at kube-apiserver.
+func (c Cost) ListCount() float64 {
+	total := 0.0
+	for _, n := range c.lists() {
+		total += n
+	}
 	return total
+}
+
+// Lists says in words what was listed.
+func (c Cost) Lists() string {
+	lists := c.lists()
+	words := make([]string, 0, len(lists))
+	for _, what := range Largest(lists) {
+		words = append(words, fmt.Sprintf("%.0f of %s", lists[what], what))
+	}
+	if len(words) == 0 {
+		return "none"
+	}
+	return strings.Join(words, ", ")
 }
 
 // RequestCount is the number of kube-apiserver requests by what they are, such as "POST authorization.k8s.io
