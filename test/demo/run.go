@@ -73,7 +73,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	t.say("\nReady after %s. Headroom's rules file is\n\n    presets:\n    - {name: vllm, window: 30s}\n", time.Since(began).Round(time.Second))
-	t.say("The HPA wants %s requests_offered_per_second for each pod, which can serve %.0f. A pod takes %s to become Ready.\n", target, fleet.DefaultOptions().PerPod, coldStart)
+	t.say("The HPA wants %s requests_offered_per_second for each pod; one can serve %.0f.\nA pod takes %s to become Ready.\n", target, fleet.DefaultOptions().PerPod, coldStart)
 	history, err := s.play(ctx, o)
 	if err != nil {
 		return err

@@ -16,7 +16,8 @@ type seen struct {
 }
 
 func study(history []snapshot) seen {
-	first, s := history[0], seen{}
+	s := seen{}
+	var calm snapshot // the last look before the step
 	for i, now := range history {
 		s.most, s.pending = max(s.most, now.Ready), max(s.pending, now.Pending)
 		if i == 0 {
@@ -27,12 +28,12 @@ func study(history []snapshot) seen {
 			s.short += now.Elapsed - before.Elapsed
 		}
 		if s.step == 0 && now.Offered > before.Offered*1.5 {
-			s.step = now.Elapsed
+			s.step, calm = now.Elapsed, before
 		}
-		if s.step > 0 && s.asked == 0 && now.Desired > first.Ready {
+		if s.step > 0 && s.asked == 0 && now.Desired > max(calm.Desired, calm.Ready) {
 			s.asked = now.Elapsed
 		}
-		if s.step > 0 && s.grew == 0 && now.Ready > first.Ready {
+		if s.step > 0 && s.grew == 0 && now.Ready > calm.Ready {
 			s.grew = now.Elapsed
 		}
 	}
@@ -45,13 +46,17 @@ func summary(history []snapshot) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nIn %s the fleet went from %d to %d Ready pods", clock(last.Elapsed), first.Ready, s.most)
 	if s.pending > 0 {
-		fmt.Fprintf(&b, "; up to %d more stayed Pending, because all %d GPUs were taken", s.pending, last.GPUs)
+		fmt.Fprintf(&b, "; up to %d more stayed Pending:\nall %d GPUs were taken", s.pending, last.GPUs)
 	}
-	fmt.Fprintf(&b, ".\n%.0f of %.0f requests%s waited over %s, %.0f of these until the client gave up.\nThe Ready pods could serve less than was offered for %s.\n",
-		last.Late, last.Total, percent(last.Late, last.Total), fleet.DefaultOptions().LateWait, last.Lost, clock(s.short))
+	fmt.Fprintf(&b, ".\n%.0f of %.0f requests%s waited over %s", last.Late, last.Total, percent(last.Late, last.Total), fleet.DefaultOptions().LateWait)
+	if last.Lost >= 1 {
+		fmt.Fprintf(&b, ", %.0f of these until the client gave up", last.Lost)
+	}
+	fmt.Fprintf(&b, ".\nFor %s the Ready pods could serve less than was offered.\n", clock(s.short))
 	if s.asked > 0 && s.grew > 0 {
-		fmt.Fprintf(&b, "After the step in the load it took %s until the HPA asked for more pods, and %s until the first of them was Ready,\n"+
-			"%s of it loading. An HPA that reacts cannot do better: that time is what Headroom's forecasts and schedules are for.\n",
+		fmt.Fprintf(&b, "After the step in the load it took %s until the HPA asked for more pods,\n"+
+			"and %s until the first of them was Ready; %s of that it was loading.\n"+
+			"An HPA that only reacts cannot do better. Headroom's forecasts and schedules are\nthere to ask before the load comes.\n",
 			(s.asked - s.step).Round(time.Second), (s.grew - s.step).Round(time.Second), coldStart)
 	}
 	return b.String()

@@ -107,6 +107,14 @@ func TestStudyCountsFromTheStep(t *testing.T) {
 	}
 }
 
+func TestAnHPAThatHasYetToDecideAskedForNothing(t *testing.T) {
+	history := somewhere()
+	history[0].Desired, history[1].Desired = 0, 2 // its first decision, in the second of the step: no more than there is
+	if got := study(history).asked; got != 75*time.Second {
+		t.Errorf("the HPA asked for more at %s, want 1m15s", got)
+	}
+}
+
 func TestAFleetThatNeverGrewClaimsNothing(t *testing.T) {
 	if got := summary(somewhere()[:2]); strings.Contains(got, "After the step") {
 		t.Errorf("a time from the step to a new pod, and there was none:\n%s", got)
