@@ -56,7 +56,7 @@ func summary(history []snapshot) string {
 	if s.asked > 0 && s.grew > 0 {
 		fmt.Fprintf(&b, "After the step in the load it took %s until the HPA asked for more pods,\n"+
 			"and %s until the first of them was Ready; %s of that it was loading.\n"+
-			"An HPA that only reacts cannot do better. Headroom's forecasts and schedules are\nthere to ask before the load comes.\n",
+			"An HPA that only reacts cannot do better: it would have to be told before the load comes.\n",
 			(s.asked - s.step).Round(time.Second), (s.grew - s.step).Round(time.Second), coldStart)
 	}
 	return b.String()
