@@ -56,7 +56,7 @@ type stage struct {
 
 func run(ctx context.Context, o options) error {
 	t := &teller{out: os.Stdout, plain: o.Plain}
-	t.say("Headroom demo: a real control plane and HPA, a simulated GPU fleet. Ctrl-C stops everything.\n")
+	t.say("Headroom demo: a real control plane and HPA, a simulated GPU fleet.\nCtrl-C stops everything.\n")
 	began := time.Now()
 	t.say("- the control plane; the first run compiles it, which takes a while")
 	bed, err := testbed.Start(ctx, testbed.Options{})
