@@ -62,6 +62,9 @@ func run(ctx context.Context, args []string) error {
 		if o.Dir == "" {
 			return fmt.Errorf("--dir is needed")
 		}
+		// Before anything is compiled: that takes minutes, and the parent may be gone, or told to stop, by then.
+		ctx, cancel := whileOpen(ctx, os.Stdin)
+		defer cancel()
 		folder, err := build(ctx, *cache, "", os.Stderr)
 		if err != nil {
 			return err
@@ -73,16 +76,21 @@ func run(ctx context.Context, args []string) error {
 	}
 }
 
-// serve runs a control plane until it is told to stop.
-func serve(ctx context.Context, o options) error {
+// whileOpen is a context that ends when the other end of a pipe is closed: the parent holds it, so it ends with the parent.
+// Anything but a pipe never ends it.
+func whileOpen(ctx context.Context, in *os.File) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if info, err := os.Stdin.Stat(); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
-		go func() { // the parent holds the other end of the pipe: it ends with the parent
-			_, _ = io.Copy(io.Discard, os.Stdin)
+	if info, err := in.Stat(); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
+		go func() {
+			_, _ = io.Copy(io.Discard, in)
 			cancel()
 		}()
 	}
+	return ctx, cancel
+}
+
+// serve runs a control plane until it is told to stop.
+func serve(ctx context.Context, o options) error {
 	plane, err := up(ctx, o)
 	defer plane.stop()
 	if err != nil {
