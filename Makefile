@@ -21,19 +21,20 @@ bin/headroom:
 	CGO_ENABLED=0 $(GO) build -o $@ ./cmd/headroom
 
 .PHONY: demo
-demo: ## watch a real HPA scale a simulated GPU fleet (the first run compiles Kubernetes: about nine minutes)
+demo: ## watch a real HPA scale a simulated GPU fleet (the first run compiles Kubernetes and Prometheus: about fifteen minutes)
 	$(GO) run ./test/demo $(DEMO_FLAGS)
 
 .PHONY: unit
 unit: ## the fast tests, with the race detector (under two minutes once compiled)
 	$(GO) test $(RACE) -shuffle=on $$($(GO) list ./... | grep -v -e /test/e2e)
+	$(GO) -C test/cluster test .
 
 .PHONY: conformance
 conformance: ## the presets and the batching against a real PromQL engine, in a module of its own
 	$(GO) -C test/conformance/promql test ./...
 
 .PHONY: e2e
-e2e: ## the product's story on a real control plane (about 15 minutes, and nine for the first compile)
+e2e: ## the product's story on a real control plane (about 15 minutes, and as long for the first compile)
 	HEADROOM_E2E=1 $(GO) test -count=1 -timeout 45m -v ./test/e2e
 
 .PHONY: test
