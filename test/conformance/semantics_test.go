@@ -126,6 +126,7 @@ func TestEverySelectorOperatorBecomesItsMatcher(t *testing.T) {
 // clients are those that the HPA controller uses.
 func clients(t *testing.T, a *adapter) (custom.CustomMetricsClient, external.ExternalMetricsClient) {
 	t.Helper()
+	a.begin()
 	groups, err := restmapper.GetAPIGroupResources(a.discovery)
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,7 +37,9 @@ type adapter struct {
 	collector  *collect.Collector
 	wanted     *collect.Wanted
 	discovery  *fakediscovery.FakeDiscovery
+	resources  *kubernetes.Resources // nothing refreshes them unless a test runs them
 	url        string
+	start      sync.Once
 }
 
 // quiet is an Observer that keeps the errors.
@@ -78,7 +81,7 @@ func serve(t *testing.T, rulesText string) *adapter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go resources.Run(t.Context(), func(error) {})
+	a.resources = resources
 	factory := informers.NewSharedInformerFactory(client, 0)
 	known, err := kubernetes.NewPods(factory)
 	if err != nil {
@@ -98,7 +101,6 @@ func serve(t *testing.T, rulesText string) *adapter {
 		Lister: listed{a.collector, resources},
 	}
 	a.listen(provider)
-	go a.kicked(t.Context())
 	t.Cleanup(a.collector.Wait)
 	return a
 }
@@ -166,9 +168,13 @@ func (a *adapter) listen(provider *metricsapi.Provider) {
 	a.url = front.URL
 }
 
+// begin starts what collects new wants, unless it runs. Before it, a test says what the backend has.
+func (a *adapter) begin() { a.start.Do(func() { go a.kicked(a.t.Context()) }) }
+
 // get asks and returns status and body.
 func (a *adapter) get(path string) (int, string) {
 	a.t.Helper()
+	a.begin()
 	request, err := http.NewRequestWithContext(a.t.Context(), http.MethodGet, a.url+path, nil)
 	if err != nil {
 		a.t.Fatal(err)

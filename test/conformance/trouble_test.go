@@ -287,7 +287,8 @@ rules:
 	}})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	for ctx.Err() == nil { // names are refreshed at most every ten seconds
+	go a.resources.Run(ctx, func(err error) { t.Error(err) }) // the miss above has asked for a refresh
+	for ctx.Err() == nil {
 		a.round()
 		if status, body := a.get(path); status == http.StatusOK && strings.Contains(body, `"value":"4"`) {
 			return
