@@ -36,14 +36,14 @@ func (r *ridge) learn(x []float64, y float64) {
 	n := len(r.w)
 	var k [maxFeatures]float64
 	at := 0
-	for i := 0; i < n; i++ {
+	for i := range n {
 		xi, sum := x[i], 0.0
-		row := r.p[at : at+i+1]
-		for j, v := range row[:i] {
-			sum += v * x[j]
-			k[j] += v * xi
+		row, before, gain := r.p[at:at+i], x[:i], k[:i] // of one length, so that the inner loop has no bounds checks
+		for j, v := range row {
+			sum += v * before[j]
+			gain[j] += v * xi
 		}
-		k[i] += sum + row[i]*xi
+		k[i] += sum + r.p[at+i]*xi
 		at += i + 1
 	}
 	denominator := r.forget
@@ -59,11 +59,11 @@ func (r *ridge) learn(x []float64, y float64) {
 		}
 	}
 	at = 0
-	for i := 0; i < n; i++ {
+	for i := range n {
 		ki := k[i] / denominator
-		row := r.p[at : at+i+1]
-		for j := range row {
-			row[j] = (row[j] - ki*k[j]) * grow
+		row, gain := r.p[at:at+i+1], k[:i+1]
+		for j, g := range gain {
+			row[j] = (row[j] - ki*g) * grow
 		}
 		at += i + 1
 	}
