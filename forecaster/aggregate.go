@@ -13,7 +13,7 @@ import "math"
 //   - a small uniform share keeps every expert within reach.
 type aggregator struct {
 	forget, forgetLargest float64
-	overlap               float64
+	overlap, logN         float64
 	regret, square        []float32 // single precision: state is counted in KiB
 	largest               []float32
 	weight                []float32
@@ -24,7 +24,7 @@ const uniformShare = 0.01
 
 func newAggregator(n int, perLabel, memory, memoryLargest, overlap float64) aggregator {
 	a := aggregator{
-		forget: math.Exp(-perLabel / memory), forgetLargest: math.Exp(-perLabel / memoryLargest), overlap: overlap,
+		forget: math.Exp(-perLabel / memory), forgetLargest: math.Exp(-perLabel / memoryLargest), overlap: overlap, logN: math.Log(float64(n)),
 		regret: make([]float32, n), square: make([]float32, n), largest: make([]float32, n), weight: make([]float32, n),
 	}
 	for k := range a.weight {
@@ -57,7 +57,6 @@ func (a *aggregator) learn(q []float32, stride int, awake uint64, label, tau, un
 		slope = 1 - tau
 	}
 	var exponent, rate [maxExperts]float64
-	logN := math.Log(float64(len(a.weight)))
 	top := math.Inf(-1)
 	for k := range a.weight {
 		if awake>>k&1 != 0 {
@@ -65,18 +64,22 @@ func (a *aggregator) learn(q []float32, stride int, awake uint64, label, tau, un
 			r = min(max(r, -maxRegret), maxRegret)
 			a.largest[k] = float32(max(a.forgetLargest*float64(a.largest[k]), math.Abs(r)))
 			a.square[k] = float32(a.forget*float64(a.square[k]) + r*r)
-			rate[k] = a.rate(k, logN)
+			rate[k] = a.rate(k)
 			a.regret[k] = float32(a.forget*float64(a.regret[k]) + r - rate[k]*r*r)
 		} else {
-			rate[k] = a.rate(k, logN)
+			rate[k] = a.rate(k)
 		}
 		exponent[k] = rate[k] * float64(a.regret[k])
 		top = max(top, exponent[k])
 	}
 	sum := 0.0
 	for k := range a.weight {
-		exponent[k] = rate[k] * math.Exp(exponent[k]-top)
-		sum += exponent[k]
+		if d := exponent[k] - top; d > lostBehind {
+			exponent[k] = rate[k] * math.Exp(d)
+			sum += exponent[k]
+		} else {
+			exponent[k] = 0
+		}
 	}
 	share := uniformShare / float64(len(a.weight))
 	for k := range a.weight {
@@ -84,13 +87,16 @@ func (a *aggregator) learn(q []float32, stride int, awake uint64, label, tau, un
 	}
 }
 
+// lostBehind is the logarithm of a weight that is far below the rounding of the uniform share.
+const lostBehind = -60
+
 // maxRegret bounds a regret in units of the usual miss, so that one absurd label cannot overflow anything.
 const maxRegret = 1e6
 
 // rate is the learning rate min(1/(2E), √(ln K / V)).
-func (a *aggregator) rate(k int, logN float64) float64 {
+func (a *aggregator) rate(k int) float64 {
 	if a.largest[k] <= 1e-9 || a.square[k] <= 1e-18 {
 		return 1
 	}
-	return min(1/(2*float64(a.largest[k])), math.Sqrt(logN/(float64(a.square[k])*a.overlap)))
+	return min(1/(2*float64(a.largest[k])), math.Sqrt(a.logN/(float64(a.square[k])*a.overlap)))
 }

@@ -24,7 +24,7 @@ type Engine struct {
 	seasons seasons
 	horizon []*horizon
 	hints   hints
-	made    bool  // every horizon's now is the forecast for bin madeFor
+	made    uint  // a bit per horizon: its now is the forecast for bin madeFor
 	madeFor int64 // last complete bin
 }
 
@@ -143,7 +143,7 @@ func (e *Engine) ringAt(bin int64) int {
 // take puts o into the next bin, learns from the forecasts that it completes, and makes those to be learned from later.
 func (e *Engine) take(t time.Time, o Observation) {
 	e.bin++
-	e.made = false
+	e.made, e.madeFor = 0, e.bin
 	at := e.ringAt(e.bin)
 	e.recent[at], e.bound[at] = math.NaN(), o.Kind == AtLeast
 	if o.Kind != Missing {
@@ -167,10 +167,11 @@ func (e *Engine) take(t time.Time, o Observation) {
 		return
 	}
 	from := e.end(e.bin)
-	for _, h := range e.horizon {
+	for i, h := range e.horizon {
 		if e.bin%int64(h.stride) == 0 {
 			h.forecast(e, from, 0)
 			h.push()
+			e.made |= 1 << i
 		}
 	}
 }
@@ -190,11 +191,14 @@ func (e *Engine) Forecast(now time.Time) (Forecast, error) {
 	// The last complete bin; a clock behind the data does not take data back.
 	bin := max(e.binOf(now)-1, e.bin)
 	from := e.end(bin)
-	if !e.made || e.madeFor != bin {
-		for _, h := range e.horizon {
+	if e.madeFor != bin {
+		e.made, e.madeFor = 0, bin
+	}
+	for i, h := range e.horizon {
+		if e.made>>i&1 == 0 {
 			h.forecast(e, from, bin-e.bin)
+			e.made |= 1 << i
 		}
-		e.made, e.madeFor = true, bin
 	}
 	f := Forecast{From: from, nLeads: len(e.opts.Leads), nQuantiles: len(e.opts.Quantiles)}
 	if gap := bin - e.known; gap > int64(maxAge/e.opts.Step) {

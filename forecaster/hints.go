@@ -40,7 +40,7 @@ func (e *Engine) Announce(events []Event) int {
 			e.hints.nEvents++
 		}
 	}
-	e.made = false
+	e.made = 0
 	return e.hints.nEvents
 }
 
@@ -54,7 +54,7 @@ func (e *Engine) Offer(from time.Time, lead time.Duration, maximum float64) bool
 	for i, l := range e.opts.Leads {
 		if l == lead {
 			e.hints.outside[i] = outside{from: from, max: o.Value}
-			e.made = false
+			e.made = 0
 			return true
 		}
 	}

@@ -64,6 +64,7 @@ type horizon struct {
 	lead     int // bins
 	stride   int // bins from one learned forecast to the next
 	perLabel float64
+	rates    labelRates
 
 	rv60, rv240 mean // |change over the lead|
 	scales      [points]scale
@@ -109,6 +110,7 @@ func (e *Engine) newHorizon(lead time.Duration) *horizon {
 	n := int(lead / e.opts.Step)
 	h := &horizon{lead: n, stride: strideOf(n)}
 	h.perLabel = e.minutes * float64(h.stride)
+	h.rates = newLabelRates(h.perLabel)
 	nq := len(e.opts.Quantiles)
 	for k := range h.scales {
 		h.scales[k] = newScale(h.perLabel)

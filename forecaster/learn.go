@@ -110,6 +110,6 @@ func (h *horizon) learnScales(e *Engine, s *slot, label float64, atLeast bool) {
 		if e.opts.Without&LearnedScale != 0 {
 			features = nil
 		}
-		h.scales[k].learn(math.Abs(size), features, float64(s.logDay[k]), s.cell, h.perLabel)
+		h.scales[k].learn(math.Abs(size), features, float64(s.logDay[k]), s.cell, &h.rates)
 	}
 }

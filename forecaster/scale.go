@@ -34,6 +34,16 @@ func newScale(perLabel float64) scale {
 	return s
 }
 
+// labelRates are the rates of all scales of one lead, worked out once.
+type labelRates struct{ fast, day, week, byTime float64 }
+
+func newLabelRates(perLabel float64) labelRates {
+	return labelRates{
+		fast: rateOf(perLabel, 45), day: rateOf(perLabel, 1440), week: rateOf(perLabel, 10080),
+		byTime: min(1, perLabel/180), // an hour a day: three days
+	}
+}
+
 // expect sets what is thought of the residuals before the first one; it counts as a few labels.
 func (s *scale) expect(size float64) {
 	const labels = 4
@@ -81,7 +91,7 @@ func (s *scale) modelled(x *[scaleFeatures]float64, logDay float64) float64 {
 }
 
 // learn takes |residual| of a forecast made with features x in the given hour.
-func (s *scale) learn(size float64, x []float32, logDay float64, cell int, perLabel float64) {
+func (s *scale) learn(size float64, x []float32, logDay float64, cell int, r *labelRates) {
 	if s.day.value > tiny && len(x) == scaleFeatures {
 		var f [scaleFeatures]float64
 		for i, v := range x {
@@ -90,13 +100,13 @@ func (s *scale) learn(size float64, x []float32, logDay float64, cell int, perLa
 		day := math.Exp(logDay)
 		s.model.learn(f[:], math.Log(size+hitShare*day+tiny)-logDay)
 	}
-	s.fast.add(size, rateOf(perLabel, 45))
-	s.day.add(size, rateOf(perLabel, 1440))
-	s.week.add(size, rateOf(perLabel, 10080))
+	s.fast.add(size, r.fast)
+	s.day.add(size, r.day)
+	s.week.add(size, r.week)
 	c := &s.byTime[cell]
 	if *c == 0 {
 		*c = float32(size)
 	} else {
-		*c += float32(min(1, perLabel/180) * (size - float64(*c))) // an hour a day: three days
+		*c += float32(r.byTime * (size - float64(*c)))
 	}
 }
