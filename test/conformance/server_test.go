@@ -40,6 +40,7 @@ type adapter struct {
 	resources  *kubernetes.Resources // nothing refreshes them unless a test runs them
 	url        string
 	start      sync.Once
+	turn       sync.Mutex // held for a tick, and for waiting until its work is done: the app's loop is one goroutine
 }
 
 // quiet is an Observer that keeps the errors.
@@ -101,7 +102,7 @@ func serve(t *testing.T, rulesText string) *adapter {
 		Lister: listed{a.collector, resources},
 	}
 	a.listen(provider)
-	t.Cleanup(a.collector.Wait)
+	t.Cleanup(a.wait)
 	return a
 }
 
@@ -137,14 +138,26 @@ func (a *adapter) kicked(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-a.collector.Kicked():
-			a.collector.Tick(ctx, true)
+			a.tick(ctx, true)
 		}
 	}
 }
 
 // round collects everything once, and waits for it.
 func (a *adapter) round() {
-	a.collector.Tick(a.t.Context(), false)
+	a.tick(a.t.Context(), false)
+	a.wait()
+}
+
+func (a *adapter) tick(ctx context.Context, onlyNew bool) {
+	a.turn.Lock()
+	defer a.turn.Unlock()
+	a.collector.Tick(ctx, onlyNew)
+}
+
+func (a *adapter) wait() {
+	a.turn.Lock()
+	defer a.turn.Unlock()
 	a.collector.Wait()
 }
 

@@ -147,7 +147,7 @@ func TestAHungBackendMakesNobodyWait(t *testing.T) {
 		t.Fatal(status, body)
 	}
 	a.prometheus.hangs()
-	a.collector.Tick(t.Context(), false) // hangs in the background
+	a.tick(t.Context(), false) // hangs in the background
 	quick := func(path string, want int, within time.Duration) {
 		t.Helper()
 		start := time.Now()
@@ -161,7 +161,7 @@ func TestAHungBackendMakesNobodyWait(t *testing.T) {
 	}
 	quick(onePod, http.StatusOK, 500*time.Millisecond) // the last good value
 	quick(v1beta2+"/namespaces/default/services/front/hits", http.StatusNotFound, 3*time.Second)
-	a.collector.Wait() // the queries have timed out
+	a.wait() // the queries have timed out
 	quick(v1beta2+"/namespaces/default/pods/web-0/queue_top", http.StatusNotFound, 500*time.Millisecond)
 	a.prometheus.release()
 	a.round()
