@@ -22,11 +22,14 @@ bin/headroom:
 
 .PHONY: demo
 demo: ## watch a real HPA scale a simulated GPU fleet (the first run compiles Kubernetes and Prometheus: about fifteen minutes)
-	$(GO) run ./test/demo $(DEMO_FLAGS)
+	@echo "compiling the demo (a minute or two the first time)"
+	@$(GO) run ./test/demo $(DEMO_FLAGS)
 
 .PHONY: unit
 unit: ## the fast tests, with the race detector (under two minutes once compiled)
-	$(GO) test $(RACE) -shuffle=on $$($(GO) list ./... | grep -v -e /test/e2e)
+	$(GO) test $(RACE) -shuffle=on $$($(GO) list ./... | grep -v -e /test/e2e -e '/forecaster$$' -e '/forecaster/backtest$$')
+	@echo "the forecaster starts no goroutine, and fifty seeds under the race detector take minutes: make test-long does that"
+	$(GO) test -shuffle=on ./forecaster ./forecaster/backtest
 	$(GO) -C test/cluster test .
 
 .PHONY: conformance
@@ -41,7 +44,8 @@ e2e: ## the product's story on a real control plane (about 15 minutes, and as lo
 test: lint unit conformance e2e ## everything that runs for every change
 
 .PHONY: test-long
-test-long: ## what is too long for every run: fuzzing, the benchmarks of the store, the rules and the answers
+test-long: ## what is too long for every run: fuzzing, the forecaster under the race detector, the benchmarks beside the code
+	$(GO) test -race ./forecaster/...
 	$(MAKE) fuzz FUZZTIME=2m
 	$(GO) test -run '^$$' -bench . -benchtime 2s ./adapter/... ./forecaster/...
 
