@@ -178,3 +178,26 @@ func TestSelectionInMemoryDoesNotDependOnTheIndex(t *testing.T) {
 		}
 	}
 }
+
+// An External rule that sums its selector's labels away was never found: its rows were selected once more in memory, by
+// labels that they no longer had.
+func TestASelectorInTheQueryIsNotAppliedToItsRowsAgain(t *testing.T) {
+	catalog := rules.NewCatalog(parse(t, `
+externalRules:
+- resources: {namespaced: false}
+  name: {as: kafka_consumer_lag}
+  metricsQuery: 'sum(lag{<<.LabelMatchers>>})'
+`))
+	p := makePlan([]Want{lagWant("a", "g1")}, catalog, true, noLabels, cluster{})
+	if len(p.units) != 1 {
+		t.Fatalf("%d units, want one", len(p.units))
+	}
+	u := p.units[0]
+	into := store.New()
+	reading := store.Reading{Value: store.Value{Number: 4}}
+	u.deliver(rules.Query{}, []row{{labels: map[string]string{}, reading: reading}}, store.Terms{MaxStaleness: time.Minute}, into, time.Time{})
+	rows, absence := into.View(u.feeds[0].table).Rows(time.Time{})
+	if absence != nil || len(rows) != 1 || rows[0].Number != 4 {
+		t.Errorf("%v, %v", rows, absence)
+	}
+}

@@ -170,13 +170,15 @@ func (u *unit) deliver(query rules.Query, rows []row, terms store.Terms, into *s
 type split struct {
 	query rules.Query
 	rows  []row
+	// selected says that the query had the selector: its rows are the answer, whatever labels the query left them.
+	selected bool
 	// byNamespace holds custom rows by namespace and object, made once for all feeds.
 	byNamespace map[string]map[string]store.Reading
 	byLabel     map[string]map[string][]row // External: rows by label name and value, made when a selector first needs it
 }
 
 func newSplit(u *unit, query rules.Query, rows []row) *split {
-	s := &split{query: query, rows: rows}
+	s := &split{query: query, rows: rows, selected: len(u.ask.Selector) > 0}
 	if u.rule.Kind == rules.External {
 		return s
 	}
@@ -222,11 +224,15 @@ func (s *split) readings(f feed) map[string]store.Reading {
 
 func (s *split) external(want Want) map[string]store.Reading {
 	readings := map[string]store.Reading{}
-	for _, r := range s.candidates(want.Selector) {
+	selector := want.Selector
+	if s.selected {
+		selector = nil
+	}
+	for _, r := range s.candidates(selector) {
 		if s.query.NamespaceLabel != "" && r.labels[s.query.NamespaceLabel] != want.Key.Namespace {
 			continue
 		}
-		if !want.Selector.Matches(r.labels) {
+		if !selector.Matches(r.labels) {
 			continue
 		}
 		reading := r.reading
