@@ -24,8 +24,8 @@ func (s *Service) Text(namespace string) string {
 	family("vllm:kv_cache_usage_perc", "gauge", func(p *podState) float64 { return p.busy })
 	s.firstTokens(&b, namespace, names)
 	fmt.Fprintf(&b, "# TYPE DCGM_FI_PROF_SM_ACTIVE gauge\n")
-	for i, pod := range names {
-		fmt.Fprintf(&b, "DCGM_FI_PROF_SM_ACTIVE{gpu=\"%d\",namespace=%q,pod=%q} %g\n", i, namespace, pod, 0.9*s.pods[pod].busy)
+	for _, pod := range names {
+		fmt.Fprintf(&b, "DCGM_FI_PROF_SM_ACTIVE{gpu=\"%d\",namespace=%q,pod=%q} %g\n", s.pods[pod].gpu, namespace, pod, 0.9*s.pods[pod].busy)
 	}
 	return b.String()
 }

@@ -42,6 +42,7 @@ type batch struct {
 }
 
 type podState struct {
+	gpu     int
 	queue   []batch // what the pod has taken and not served yet, oldest first
 	served  float64 // requests since the pod became Ready
 	running float64
@@ -111,6 +112,11 @@ func (s *Service) deal() {
 				pod.queue = append(pod.queue, batch{at: b.at, amount: share})
 				waiting[pod] = level
 			}
+		}
+	}
+	if len(s.homeless) > 1 { // what a pod that is gone had taken is older than what the others have taken since
+		for _, pod := range s.pods {
+			pod.queue = merge(pod.queue)
 		}
 	}
 	s.homeless = nil
@@ -201,7 +207,20 @@ func (s *Service) roster(ready []string) {
 	s.homeless = merge(s.homeless)
 	for _, name := range ready {
 		if s.pods[name] == nil {
-			s.pods[name] = &podState{}
+			s.pods[name] = &podState{gpu: s.freeGPU()}
+		}
+	}
+}
+
+// freeGPU is the lowest number that no Ready pod has: a pod keeps its GPU while it lives.
+func (s *Service) freeGPU() int {
+	for gpu := 0; ; gpu++ {
+		taken := false
+		for _, pod := range s.pods {
+			taken = taken || pod.gpu == gpu
+		}
+		if !taken {
+			return gpu
 		}
 	}
 }

@@ -147,6 +147,30 @@ func TestTimeToFirstToken(t *testing.T) {
 	}
 }
 
+func TestNobodyWaitsBeyondPatienceWhenAPodIsGone(t *testing.T) {
+	s := New(DefaultOptions(), start)
+	drive(s, 0, 20, 60, []string{"a"})
+	drive(s, 20, 5, 60, []string{"a", "b"})
+	for second := 25; second < 60; second++ {
+		drive(s, second, 1, 60, []string{"b"})
+		now := start.Add(time.Duration(second+1) * time.Second)
+		for _, waiting := range s.pods["b"].queue {
+			if age := now.Sub(waiting.at); age > DefaultOptions().Patience {
+				t.Fatalf("at %d s a request has waited %s", second+1, age)
+			}
+		}
+	}
+}
+
+func TestAPodKeepsItsGPU(t *testing.T) {
+	s := New(DefaultOptions(), start)
+	drive(s, 0, 1, 20, []string{"b"})
+	drive(s, 1, 1, 20, []string{"a", "b"})
+	if text := s.Text("n"); !strings.Contains(text, `gpu="0",namespace="n",pod="b"`) || !strings.Contains(text, `gpu="1",namespace="n",pod="a"`) {
+		t.Errorf("b had GPU 0 first:\n%s", text)
+	}
+}
+
 func TestTraffic(t *testing.T) {
 	traffic := Traffic{{"calm", time.Minute, 20, 20}, {"step", time.Minute, 60, 60}, {"ramp", 2 * time.Minute, 60, 120}}
 	for _, test := range []struct {
