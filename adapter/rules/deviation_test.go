@@ -50,15 +50,19 @@ func TestNamesAreEscaped(t *testing.T) {
 	}
 }
 
+// With a matcher on the name in its place, every such query was refused: "metric name must not be set twice".
 func TestNoMatchersLeaveNoComma(t *testing.T) {
-	cfg := mustParse(t, `
-externalRules:
-- seriesQuery: foo
-  resources: {namespaced: false}
-  metricsQuery: sum(foo{<<.LabelMatchers>>,a="b"})`, ParseOptions{})
-	q, err := cfg.Rules[0].Build(Ask{}, testCluster)
-	if want := `sum(foo{__name__!="",a="b"})`; err != nil || q.Value != want {
-		t.Errorf("got %q, %v; want %q", q.Value, err, want)
+	for query, want := range map[string]string{
+		`sum(foo{<<.LabelMatchers>>,a="b"})`:                                `sum(foo{a="b"})`,
+		`sum(foo{c="d",<<.LabelMatchers>> , a="b"})`:                        `sum(foo{c="d", a="b"})`,
+		`sum(foo{<<.LabelMatchers>>}) + sum(bar{<<.LabelMatchers>>,a="b"})`: `sum(foo{}) + sum(bar{a="b"})`,
+		`sum(foo{a="b",<<.LabelMatchers>>})`:                                `sum(foo{a="b",})`,
+	} {
+		cfg := mustParse(t, "externalRules:\n- {seriesQuery: foo, resources: {namespaced: false}, metricsQuery: '"+query+"'}", ParseOptions{})
+		q, err := cfg.Rules[0].Build(Ask{}, testCluster)
+		if err != nil || q.Value != want {
+			t.Errorf("%s: got %q, %v; want %q", query, q.Value, err, want)
+		}
 	}
 }
 

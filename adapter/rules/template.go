@@ -186,8 +186,13 @@ type queryTemplate struct {
 	comma bool
 }
 
-// everySeries is a matcher that holds for every series.
-const everySeries = `__name__!=""`
+// noMatchers stands for no matchers until the comma behind it is taken out with
+// it. A matcher that holds for every series would be no substitute: PromQL allows
+// none on the name where the name stands before the braces, and any other label
+// may be one that the series have.
+const noMatchers = "\x00"
+
+var noMatchersAndComma = regexp.MustCompile(noMatchers + `(\s*,)?`)
 
 func parseQueryTemplate(text string) (*queryTemplate, error) {
 	t, err := parseTemplate(text, "Series", "LabelMatchers", "LabelValuesByName", "GroupBy", "GroupBySlice")
@@ -223,10 +228,14 @@ func (q *queryTemplate) render(series string, matchers []matcher, groupBy []stri
 	}
 	args := queryArgs{Series: series, LabelMatchers: strings.Join(texts, ","), LabelValuesByName: values,
 		GroupBy: strings.Join(groupBy, ","), GroupBySlice: groupBy}
-	if args.LabelMatchers == "" && q.comma {
-		args.LabelMatchers = everySeries
+	gap := args.LabelMatchers == "" && q.comma
+	if gap {
+		args.LabelMatchers = noMatchers
 	}
 	out, err := render(q.tmpl, args)
+	if gap {
+		out = noMatchersAndComma.ReplaceAllString(out, "")
+	}
 	if err == nil && strings.TrimSpace(out) == "" {
 		err = ErrEmptyQuery
 	}
