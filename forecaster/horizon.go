@@ -47,9 +47,9 @@ const (
 	sketchMemory   = 5000
 	slowMemory     = 5000
 	shortMemory    = 200
-	largestMemory  = 2000
+	largestMemory  = 800
 	calMemory      = 10080
-	spreadMemory   = 1440
+	spreadMemory   = 5000
 	ridgeMemory    = 2000
 	recordMemory   = 4320
 	coverageMemory = 10080
