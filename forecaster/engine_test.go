@@ -294,7 +294,8 @@ func TestEventsAreInformation(t *testing.T) {
 
 // An outside forecast has to earn its weight; a wrong or late one costs nothing.
 func TestOutsideForecast(t *testing.T) {
-	loss := func(offer func(e *Engine, i int, future []float64)) float64 {
+	type offerer func(e *Engine, i int, future []float64)
+	replay := func(before, after offerer) float64 {
 		e := newEngine(t, nil)
 		r := rand.New(rand.NewPCG(8, 8))
 		y := make([]float64, 9000)
@@ -305,10 +306,13 @@ func TestOutsideForecast(t *testing.T) {
 		}
 		sum := 0.0
 		for i := 0; i+10 < len(y); i++ {
-			if offer != nil {
-				offer(e, i, y[i:i+10])
+			if before != nil {
+				before(e, i, y[i:i+10])
 			}
 			e.Observe(minute(i-1), Value(y[max(0, i-1)]))
+			if after != nil {
+				after(e, i, y[i:i+10])
+			}
 			if i < 4000 {
 				continue
 			}
@@ -329,16 +333,21 @@ func TestOutsideForecast(t *testing.T) {
 		}
 		return m
 	}
+	loss := func(offer offerer) float64 { return replay(offer, nil) }
 	alone := loss(nil)
 	perfect := loss(func(e *Engine, i int, future []float64) { e.Offer(minute(i), 10*time.Minute, maximum(future)) })
 	wrong := loss(func(e *Engine, i int, _ []float64) { e.Offer(minute(i), 10*time.Minute, float64(i%3)*400) })
-	late := loss(func(e *Engine, i int, future []float64) { e.Offer(minute(i-1), 10*time.Minute, 1e6) })
+	late := loss(func(e *Engine, i int, future []float64) { e.Offer(minute(i-2), 10*time.Minute, 1e6) })
 	t.Logf("loss alone %.0f, perfect %.0f, wrong %.0f, late %.0f", alone, perfect, wrong, late)
 	if perfect > 0.5*alone {
 		t.Errorf("a perfect outside forecast brought the loss from %.0f to %.0f only", alone, perfect)
 	}
 	if wrong > 1.05*alone {
 		t.Errorf("a wrong outside forecast cost %.1f %%", 100*(wrong/alone-1))
+	}
+	// Whether the offer comes before or after the bin it follows makes no difference.
+	if after := replay(nil, func(e *Engine, i int, future []float64) { e.Offer(minute(i), 10*time.Minute, maximum(future)) }); after != perfect {
+		t.Errorf("offered after the bin was observed, the loss is %v, before it %v", after, perfect)
 	}
 	if late != alone {
 		t.Errorf("a late outside forecast changed the loss from %v to %v", alone, late)

@@ -45,7 +45,8 @@ func (e *Engine) Announce(events []Event) int {
 }
 
 // Offer takes an outside forecast of the maximum over a declared lead, made for the horizon that starts at from. It is used
-// for that horizon only: offered late it is ignored, offered wrong it earns no weight. It reports whether it was taken.
+// for that horizon only, so it has to come before the next bin is observed: offered later it is ignored, offered wrong it
+// earns no weight. It reports whether it was taken.
 func (e *Engine) Offer(from time.Time, lead time.Duration, maximum float64) bool {
 	o := Value(maximum).sane()
 	if o.Kind != Measured {
@@ -55,6 +56,7 @@ func (e *Engine) Offer(from time.Time, lead time.Duration, maximum float64) bool
 		if l == lead {
 			e.hints.outside[i] = outside{from: from, max: o.Value}
 			e.made = 0
+			e.horizon[i].reconsider(e, from)
 			return true
 		}
 	}

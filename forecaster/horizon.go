@@ -309,5 +309,18 @@ func (h *horizon) push() {
 	h.count++
 }
 
+// reconsider makes the forecast to be learned from again, where it starts at from and nothing has been observed since: an
+// outside forecast can only be asked for once the bin before it is complete.
+func (h *horizon) reconsider(e *Engine, from time.Time) {
+	if h.count == 0 || !e.level.started || !from.Equal(e.end(e.bin)) {
+		return
+	}
+	if last := &h.slots[(h.head+h.count-1)%len(h.slots)]; last.bin == e.bin {
+		h.forecast(e, from, 0)
+		h.count--
+		h.push()
+	}
+}
+
 // forget drops the forecasts whose labels will never be known.
 func (h *horizon) forget() { h.head, h.count = 0, 0 }
