@@ -46,6 +46,8 @@
 // # Budget
 //
 // One series at one lead and four quantiles holds about 81 KiB, a further lead about 47 KiB; see the tests in cost_test.go.
+// Observing and forecasting takes about 10 µs at a lead of two minutes and 6 µs from ten minutes on: a forecast that was made to be
+// learned from is the one that is given.
 // A week of minutes is in half precision and the mixtures in single; the regressions need double.
 //
 // # Tried and left out
@@ -53,5 +55,7 @@
 // Linear quantile regression as a further expert (at best half a per cent); purely multiplicative residuals (they blow up
 // on bursty series); an aggregator per fast, medium and slow memory (two do); windows of exactly two days (the sketch
 // equals them at a fifth of the state); change-point resets of gains (the short memory and the mean since the last
-// change point do that).
+// change point do that); every expert with a second σ beside its own (unscaled, plain, by the week, by the level or wholly
+// modelled: each helps one kind of traffic by half a per cent and costs the other as much); three memories of the
+// aggregation; residuals remembered for longer (better at q0.99, but coverage at 0.9 follows too slowly).
 package forecaster
