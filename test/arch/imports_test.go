@@ -30,7 +30,7 @@ var pure = map[string][]string{
 // edges wrap one dependency each and never import one another.
 var edges = []string{
 	"adapter/prometheus", "adapter/nodeagent", "adapter/kubernetes", "adapter/metricsapi", "prewarm/controller",
-	"dcgm/nvml", "dcgm/podmap", "dcgm/exporter", "bench/report",
+	"forecaster/outside", "dcgm/nvml", "dcgm/podmap", "dcgm/exporter", "bench/report",
 }
 
 // edgeExceptions are edges that may import another, with the reason.
