@@ -65,7 +65,10 @@ func New(ctx context.Context, o *Options) (*Adapter, error) {
 
 	base := o.base()
 	config, err := base.ClientConfig()
-	if err != nil {
+	switch {
+	case err != nil && o.Kubeconfig == "":
+		return nil, fmt.Errorf("--kubeconfig: this is not a pod of a cluster, so one is needed (%w)", err)
+	case err != nil:
 		return nil, fmt.Errorf("--kubeconfig: %w", err)
 	}
 	clients, err := newClients(config)
