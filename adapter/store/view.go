@@ -85,6 +85,9 @@ func (v *View) lacks(source string) bool {
 	return !slices.ContainsFunc(v.layers, func(l layer) bool { return l.source.Name == source })
 }
 
+// Complete says that all sources have been tried, whether or not any has answered.
+func (v *View) Complete() bool { return v.complete }
+
 // Answered says that all sources have been tried and at least one has answered, whatever its answer held.
 func (v *View) Answered() bool {
 	if !v.complete {

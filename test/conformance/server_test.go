@@ -38,6 +38,7 @@ type adapter struct {
 	wanted     *collect.Wanted
 	discovery  *fakediscovery.FakeDiscovery
 	resources  *kubernetes.Resources // nothing refreshes them unless a test runs them
+	publish    func()                // shows in aggregated discovery what is wanted now; the app's loop does it
 	url        string
 	start      sync.Once
 	turn       sync.Mutex // held for a tick, and for waiting until its work is done: the app's loop is one goroutine
@@ -58,8 +59,9 @@ const (
 	queryTimeout = time.Second
 )
 
-// serve starts an adapter with these rules over pods web-0 to web-2 (app=web) in namespace default.
-func serve(t *testing.T, rulesText string) *adapter {
+// serve starts an adapter with these rules over pods web-0 to web-2 (app=web) in namespace default, of a cluster that has
+// more resources than the usual ones.
+func serve(t *testing.T, rulesText string, more ...*metav1.APIResourceList) *adapter {
 	t.Helper()
 	a := &adapter{t: t, prometheus: newPrometheus(t), wanted: collect.NewWanted(50)}
 	var pods []runtime.Object
@@ -78,6 +80,7 @@ func serve(t *testing.T, rulesText string) *adapter {
 		}},
 		{GroupVersion: "apps/v1", APIResources: []metav1.APIResource{{Name: "deployments", SingularName: "deployment", Kind: "Deployment", Namespaced: true}}},
 	}
+	a.discovery.Resources = append(a.discovery.Resources, more...)
 	resources, err := kubernetes.NewResources(a.discovery)
 	if err != nil {
 		t.Fatal(err)
@@ -175,7 +178,9 @@ func (a *adapter) listen(provider *metricsapi.Provider) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	(&metricsapi.Discovery{Manager: server.GenericAPIServer.AggregatedDiscoveryGroupManager, Custom: true, External: true}).Publish(provider.Lister.Listed())
+	published := &metricsapi.Discovery{Manager: server.GenericAPIServer.AggregatedDiscoveryGroupManager, Custom: true, External: true}
+	a.publish = func() { published.Publish(provider.Lister.Listed()) }
+	a.publish()
 	front := httptest.NewServer(server.GenericAPIServer.Handler)
 	a.t.Cleanup(front.Close)
 	a.url = front.URL
