@@ -53,24 +53,32 @@ type row struct {
 // rows evaluates an instant query.
 func (d *database) rows(t *testing.T, expr string) []row {
 	t.Helper()
-	query, err := d.engine.NewInstantQuery(context.Background(), d.storage, nil, expr, time.Unix(askedAt, 0))
+	rows, err := d.evaluate(expr, time.Unix(askedAt, 0))
 	if err != nil {
 		t.Fatalf("%s: %v", expr, err)
+	}
+	return rows
+}
+
+func (d *database) evaluate(expr string, at time.Time) ([]row, error) {
+	query, err := d.engine.NewInstantQuery(context.Background(), d.storage, nil, expr, at)
+	if err != nil {
+		return nil, err
 	}
 	defer query.Close()
 	result := query.Exec(context.Background())
 	if result.Err != nil {
-		t.Fatalf("%s: %v", expr, result.Err)
+		return nil, result.Err
 	}
 	vector, err := result.Vector()
 	if err != nil {
-		t.Fatalf("%s: %v", expr, err)
+		return nil, err
 	}
 	rows := make([]row, 0, len(vector))
 	for _, sample := range vector {
 		rows = append(rows, row{sample.Metric.Map(), sample.F})
 	}
-	return rows
+	return rows, nil
 }
 
 // ask evaluates an instant query; rows are keyed by their labels.
