@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,11 +37,13 @@ type database struct {
 	storage storage.Storage
 }
 
+var blankLines = regexp.MustCompile(`(?m)^\n`) // one would end the series
+
 func load(t *testing.T, text string) *database {
 	t.Helper()
 	return &database{
 		engine:  promqltest.NewTestEngine(t, false, 5*time.Minute, 1_000_000),
-		storage: promqltest.LoadedStorage(t, fmt.Sprintf("load %ds\n%s", scrapeStep, text)),
+		storage: promqltest.LoadedStorage(t, fmt.Sprintf("load %ds\n%s", scrapeStep, blankLines.ReplaceAllString(text, ""))),
 	}
 }
 
