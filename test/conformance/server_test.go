@@ -77,6 +77,7 @@ func serve(t *testing.T, rulesText string, more ...*metav1.APIResourceList) *ada
 		{GroupVersion: "v1", APIResources: []metav1.APIResource{
 			{Name: "pods", SingularName: "pod", Kind: "Pod", Namespaced: true}, {Name: "services", SingularName: "service", Kind: "Service", Namespaced: true},
 			{Name: "namespaces", SingularName: "namespace", Kind: "Namespace"}, {Name: "nodes", SingularName: "node", Kind: "Node"},
+			{Name: "persistentvolumes", SingularName: "persistentvolume", Kind: "PersistentVolume"},
 		}},
 		{GroupVersion: "apps/v1", APIResources: []metav1.APIResource{{Name: "deployments", SingularName: "deployment", Kind: "Deployment", Namespaced: true}}},
 	}
