@@ -60,7 +60,7 @@ func scenariosCommand(ctx context.Context, args []string) error {
 	defer stop()
 	figures, err := scenario.Run(ctx, bed, f.options)
 	r := newReport("go run ./bench/load scenarios "+strings.Join(args, " "), started)
-	r.Figures = figures
+	r.Figures, r.Seconds = figures, time.Since(started).Seconds()
 	return errors.Join(err, f.write(r))
 }
 
