@@ -62,8 +62,8 @@ func (r *run) hung(ctx context.Context) error {
 	r.add(
 		report.Measured(Hung, r.world.shape.String(), "longest wait for an answer", "ms", float64(worst)/float64(time.Millisecond)).
 			AtMost(float64(hungWait)/float64(time.Millisecond)).Because("p50 %.2f ms; answers: %v", float64(median)/float64(time.Millisecond), outcomes),
-		after(r, "last good values served for", lastGood, stopped).AtLeast((r.MaxStaleness-r.ScrapeInterval-time.Second).Seconds()).
-			Because("maxStaleness %s, counted from the sample, which is up to one scrape old when Prometheus stops", r.MaxStaleness),
+		after(r, "last good values served for", lastGood, stopped).AtLeast((r.MaxStaleness-r.ScrapeInterval-r.CollectInterval).Seconds()).
+			Because("maxStaleness %s, counted from the sample: when Prometheus stops, it is up to one scrape and one collection old", r.MaxStaleness),
 		after(r, "first not-found", firstBad, stopped).AtMost((r.MaxStaleness + time.Second).Seconds()),
 	)
 
