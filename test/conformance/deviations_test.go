@@ -230,7 +230,7 @@ func TestReloadsUnderLoadLeaveNoGap(t *testing.T) {
 
 // TestARemovedRulesMetricEnds: its last good values age like any others, and then it is said that no rule gives it.
 func TestARemovedRulesMetricEnds(t *testing.T) {
-	a := classicAdapter(t)
+	a := classicFor(t, maxStaleness)
 	a.wants(onePod, `"1500m"`)
 	a.use(strings.Replace(classic, "http_requests_total{", "http_replies_total{", 1))
 	stale(t, a, "no rule gives this metric")

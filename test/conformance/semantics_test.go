@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -36,8 +37,10 @@ externalRules:
   metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (queue)'
 `
 
-func classicAdapter(t *testing.T) *adapter {
-	a := serve(t, classic)
+func classicAdapter(t *testing.T) *adapter { return classicFor(t, time.Minute) }
+
+func classicFor(t *testing.T, staleness time.Duration) *adapter {
+	a := serveFor(t, staleness, classic)
 	a.prometheus.set("http_requests_total", pod("default", "web-0", "1.5"), pod("default", "web-1", "0.25"), pod("other", "web-0", "99"))
 	a.prometheus.set("hits", row{map[string]string{"namespace": "default", "service": "front"}, "40"})
 	a.prometheus.set("node_gigawatts", row{map[string]string{"node": "n1.example.org"}, "1.21"})

@@ -55,6 +55,7 @@ func (q quiet) Collected(_, rule string, _ time.Duration, _ int, _ map[store.Cau
 func (quiet) Discovered(string, error) {}
 
 const (
+	// maxStaleness is that of the tests which wait for a value to go stale; the others shall not depend on how fast they run.
 	maxStaleness = 2 * time.Second
 	queryTimeout = time.Second
 )
@@ -62,6 +63,12 @@ const (
 // serve starts an adapter with these rules over pods web-0 to web-2 (app=web) in namespace default, of a cluster that has
 // more resources than the usual ones.
 func serve(t *testing.T, rulesText string, more ...*metav1.APIResourceList) *adapter {
+	t.Helper()
+	return serveFor(t, time.Minute, rulesText, more...)
+}
+
+// serveFor is serve with another time after which values are stale.
+func serveFor(t *testing.T, staleness time.Duration, rulesText string, more ...*metav1.APIResourceList) *adapter {
 	t.Helper()
 	a := &adapter{t: t, prometheus: newPrometheus(t), wanted: collect.NewWanted(50)}
 	var pods []runtime.Object
@@ -97,7 +104,7 @@ func serve(t *testing.T, rulesText string, more ...*metav1.APIResourceList) *ada
 	objects := &kubernetes.Objects{Pods: known, Resources: resources, Client: fakemetadata.NewSimpleMetadataClient(fakemetadata.NewTestScheme())}
 	a.collector = collect.New(collect.Options{
 		Store: store.New(), Wanted: a.wanted, Resources: resources, Objects: objects, Observer: quiet{t},
-		DefaultStaleness: maxStaleness, RelistInterval: time.Minute, MaxAge: time.Minute,
+		DefaultStaleness: staleness, RelistInterval: time.Minute, MaxAge: time.Minute,
 	})
 	a.use(rulesText)
 	registry := prometheusclient.NewRegistry()

@@ -103,7 +103,7 @@ func TestBackendsThatMisbehave(t *testing.T) {
 		{"a hang-up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "backend failed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			a := classicAdapter(t)
+			a := classicFor(t, maxStaleness)
 			if status, body := a.get(onePod); status != http.StatusOK {
 				t.Fatal(status, body)
 			}
@@ -208,7 +208,7 @@ func TestNumbersThatAreNone(t *testing.T) {
 }
 
 func TestTheTimestampIsTheSamples(t *testing.T) {
-	a := classicAdapter(t)
+	a := classicFor(t, maxStaleness)
 	a.prometheus.age = time.Second
 	before := time.Now().Add(-time.Second).Truncate(time.Second).UTC()
 	_, body := a.get(onePod)

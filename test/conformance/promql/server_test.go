@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -40,7 +41,7 @@ func (d *database) serve(t *testing.T) *httptest.Server {
 	})
 	mux.HandleFunc("/api/v1/label/__name__/values", func(w http.ResponseWriter, r *http.Request) {
 		names, err := d.labels(r, func(l labels.Label) string {
-			if l.Name == labels.MetricName {
+			if l.Name == model.MetricNameLabel {
 				return l.Value
 			}
 			return ""
