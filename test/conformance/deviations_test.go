@@ -36,7 +36,7 @@ rules:
 `)
 	a.prometheus.set("gpu_busy", row{map[string]string{"pod": "web-0"}, "0.5"})
 	a.wants(v1beta2+"/namespaces/default/pods/*/gpu_busy?labelSelector=app%3Dweb", `"name":"web-0"`, `"value":"500m"`)
-	values, _ := a.prometheus.asked()
+	values, _ := a.asked()
 	if len(values) != 1 || strings.Contains(values[0], "namespace") {
 		t.Errorf("asked %q", values)
 	}
@@ -58,9 +58,9 @@ func TestNamesAreEscapedWhereTheyAreAlternatives(t *testing.T) {
 	a.prometheus.set("node_gigawatts", row{map[string]string{"node": "n1.example.org"}, "1"}, row{map[string]string{"node": "n2.example.org"}, "2"})
 	a.wants(v1beta1+"/nodes/n1.example.org/node_gigawatts", `"value":"1"`)
 	a.wants(v1beta1+"/nodes/n2.example.org/node_gigawatts", `"value":"2"`)
-	a.prometheus.asked()
+	a.asked()
 	a.round()
-	values, _ := a.prometheus.asked()
+	values, _ := a.asked()
 	if want := `sum(node_gigawatts{node=~"n1\\.example\\.org|n2\\.example\\.org"}) by (node)`; len(values) != 1 || values[0] != want {
 		t.Errorf("asked %q, want %s", values, want)
 	}
@@ -77,7 +77,7 @@ externalRules:
 	a.prometheus.set("queue_length", row{map[string]string{}, "7"})
 	a.wants(ext+"/namespaces/default/queue_length?labelSelector=queue%3Da", `"value":"7"`, `"metricLabels":{}`, `"window":60`)
 	a.wants(ext+"/namespaces/default/queue_length", `"value":"7"`)
-	values, _ := a.prometheus.asked()
+	values, _ := a.asked()
 	for _, want := range []string{`sum(rate(queue_length{queue="a",source!="test"}[1m]))`, `sum(rate(queue_length{source!="test"}[1m]))`} {
 		found := false
 		for _, value := range values {
@@ -174,10 +174,10 @@ func TestEachBackendIsAskedForItsRulesAlone(t *testing.T) {
 	other.set("vllm:num_requests_waiting", pod("default", "web-1", "5"))
 	path := v1beta2 + "/namespaces/default/pods/*/requests_waiting?labelSelector=app%3Dweb"
 	a.wants(path, `"value":"4"`, `"value":"5"`)
-	a.prometheus.asked()
+	a.asked()
 	other.asked()
 	a.round()
-	values, all := a.prometheus.asked()
+	values, all := a.asked()
 	valuesOther, allOther := other.asked()
 	if all != 2 || allOther != 2 || !strings.Contains(values[0], "tgi_") || !strings.Contains(valuesOther[0], "vllm:") {
 		t.Errorf("asked %d %q and %d %q, want a value and an age of each", all, values, allOther, valuesOther)

@@ -89,7 +89,7 @@ func TestTheGeneratedConfigurationAnswers(t *testing.T) {
 			if status != http.StatusOK || !strings.Contains(body, `"value":"5"`) {
 				t.Errorf("%d %s", status, body)
 			}
-			values, _ := a.prometheus.asked()
+			values, _ := a.asked()
 			if len(values) != 1 || values[0] != test.query {
 				t.Errorf("asked %q\nwant   %q", values, test.query)
 			}

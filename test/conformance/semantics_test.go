@@ -113,12 +113,12 @@ func TestEverySelectorOperatorBecomesItsMatcher(t *testing.T) {
 		{"a=b", `a="b"`}, {"a==d", `a="d"`}, {"a!=b", `a!="b"`}, {"a in (e)", `a="e"`}, {"a in (c,b)", `a=~"b|c"`},
 		{"a notin (f)", `a!="f"`}, {"a notin (c,b)", `a!~"b|c"`}, {"a", `a!=""`}, {"!a", `a=""`}, {"a in (x.y,z)", `a=~"x\\.y|z"`},
 	} {
-		a.prometheus.asked()
+		a.asked()
 		path := v1beta2 + "/namespaces/default/pods/web-0/http_requests_per_second?metricLabelSelector=" + strings.NewReplacer(" ", "%20", "=", "%3D", "!", "%21", ",", "%2C").Replace(test.selector)
 		if status, body := a.get(path); status != http.StatusOK {
 			t.Errorf("%s: %d %s", test.selector, status, body)
 		}
-		values, _ := a.prometheus.asked()
+		values, _ := a.asked()
 		want := fmt.Sprintf("http_requests_total{%s,namespace=\"default\"}", test.matcher)
 		if len(values) != 1 || !strings.Contains(values[0], want) {
 			t.Errorf("%s: asked %q, want one with %s", test.selector, values, want)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -166,6 +167,12 @@ func (a *adapter) tick(ctx context.Context, onlyNew bool) {
 	a.collector.Tick(ctx, onlyNew)
 }
 
+// asked is what the fake Prometheus was asked since the last call, what is still under way included.
+func (a *adapter) asked() (values []string, all int) {
+	a.wait()
+	return a.prometheus.asked()
+}
+
 func (a *adapter) wait() {
 	a.turn.Lock()
 	defer a.turn.Unlock()
@@ -197,8 +204,18 @@ func (a *adapter) listen(provider *metricsapi.Provider) {
 // begin starts what collects new wants, unless it runs. Before it, a test says what the backend has.
 func (a *adapter) begin() { a.start.Do(func() { go a.kicked(a.t.Context()) }) }
 
-// get asks and returns status and body.
+// get asks and returns status and body. A first request waits two seconds for its collection and then says that there was
+// none yet; an HPA asks again, and so does this, since a busy machine may need longer.
 func (a *adapter) get(path string) (int, string) {
+	a.t.Helper()
+	status, body := a.getOnce(path)
+	for try := 0; try < 3 && strings.Contains(body, "not collected yet"); try++ {
+		status, body = a.getOnce(path)
+	}
+	return status, body
+}
+
+func (a *adapter) getOnce(path string) (int, string) {
 	a.t.Helper()
 	a.begin()
 	request, err := http.NewRequestWithContext(a.t.Context(), http.MethodGet, a.url+path, nil)

@@ -26,7 +26,7 @@ func TestNoAnswerCostsAQuery(t *testing.T) {
 			t.Fatal(status, body)
 		}
 	}
-	a.prometheus.asked()
+	a.asked()
 	for range 50 {
 		for _, path := range paths {
 			if status, body := a.get(path); status != http.StatusOK {
@@ -34,11 +34,11 @@ func TestNoAnswerCostsAQuery(t *testing.T) {
 			}
 		}
 	}
-	if _, all := a.prometheus.asked(); all != 0 {
+	if _, all := a.asked(); all != 0 {
 		t.Errorf("200 answers cost %d queries, want none", all)
 	}
 	a.round()
-	if _, all := a.prometheus.asked(); all != 2*3 {
+	if _, all := a.asked(); all != 2*3 {
 		t.Errorf("a round over three rules cost %d queries, want two for each", all)
 	}
 }
@@ -53,7 +53,7 @@ func TestARoundDoesNotGrowWithTheHPAs(t *testing.T) {
 	}
 	a.wanted.SetStanding("HPA", wants[:50]) // the limit of this adapter
 	a.round()
-	if _, all := a.prometheus.asked(); all != 2*2 {
+	if _, all := a.asked(); all != 2*2 {
 		t.Errorf("25 namespaces and two rules cost %d queries, want 4", all)
 	}
 }
@@ -69,7 +69,7 @@ func TestAHundredFirstRequestsAreOneCollection(t *testing.T) {
 		})
 	}
 	all.Wait()
-	values, queries := a.prometheus.asked()
+	values, queries := a.asked()
 	if len(values) > 2 { // one that began before the last request came, and one after
 		t.Errorf("%d queries for a hundred requests at once: %q", queries, values)
 	}
