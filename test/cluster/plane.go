@@ -97,7 +97,7 @@ func up(ctx context.Context, o options) (*plane, error) {
 	}, o.APIServerArgs...)...); err != nil {
 		return p, err
 	}
-	if err := p.waitReady(ctx); err != nil {
+	if err := p.waitReady(ctx, "kube-apiserver", p.Server+"/readyz"); err != nil {
 		return p, err
 	}
 	p.ControllerManager = "https://127.0.0.1:" + strconv.Itoa(ports[3])
@@ -125,7 +125,8 @@ func up(ctx context.Context, o options) (*plane, error) {
 			return p, err
 		}
 	}
-	return p, nil
+	// The scheduler and kwok have nothing to ask; one that cannot start ends before the controller manager answers.
+	return p, p.waitReady(ctx, "kube-controller-manager", p.ControllerManager+"/healthz")
 }
 
 // credentials writes the authorities, certificates, tokens and the administrator's kubeconfig.
@@ -180,7 +181,8 @@ current-context: headroom
 // readyWithin is far more than kube-apiserver takes (about three seconds) on a machine that is busy.
 const readyWithin = 2 * time.Minute
 
-func (p *plane) waitReady(ctx context.Context) error {
+// waitReady waits until the program answers its probe, or until any program has ended.
+func (p *plane) waitReady(ctx context.Context, name, probe string) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	authority, err := os.ReadFile(p.CAFile)
@@ -193,7 +195,7 @@ func (p *plane) waitReady(ctx context.Context) error {
 	defer client.CloseIdleConnections()
 	var last string
 	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.Server+"/readyz", nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, probe, nil)
 		if err != nil {
 			return err
 		}
@@ -212,7 +214,7 @@ func (p *plane) waitReady(ctx context.Context) error {
 		case dead := <-p.died:
 			return fmt.Errorf("%s ended by itself:\n%s", dead.name, dead.tail())
 		case <-ctx.Done():
-			return fmt.Errorf("kube-apiserver is not ready: %s", last)
+			return fmt.Errorf("%s is not ready: %s", name, last)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
