@@ -165,7 +165,7 @@ func (c *Collector) Tick(ctx context.Context, onlyNew bool) {
 		p.needs = append(p.needs, s.discovery.unlabelled(c.Resources)...)
 	}
 	c.discover(ctx, s, p.needs, now)
-	c.expect(p.units)
+	c.expect(s, p)
 	tables := map[store.Key]bool{}
 	for _, u := range p.units {
 		for _, f := range u.feeds {
@@ -189,24 +189,41 @@ func (c *Collector) Tick(ctx context.Context, onlyNew bool) {
 // Wait returns once no unit is under way.
 func (c *Collector) Wait() { c.work.Wait() }
 
+// feedsNew says that a unit feeds a key which has never been tried at this source. That another source has been tried is
+// not enough: the unit may have been under way for others when the key was first wanted.
 func (c *Collector) feedsNew(u *unit) bool {
 	for _, f := range u.feeds {
-		if c.Store.View(f.table) == nil {
+		if view := c.Store.View(f.table); view == nil || !view.Complete() && !view.Tried(u.source(f).Name) {
 			return true
 		}
 	}
 	return false
 }
 
+// labelsOfSeries is expected of a key, as if it were a source, while it is not known whether a series gives the key.
+const labelsOfSeries = "labels of a series"
+
 // expect tells the store which rules give a key that has not been complete yet.
-func (c *Collector) expect(units []*unit) {
+func (c *Collector) expect(s *source, p plan) {
 	sources := map[store.Key][]string{}
-	for _, u := range units {
+	fresh := func(key store.Key) bool {
+		view := c.Store.View(key)
+		return view == nil || !view.Answered()
+	}
+	for _, u := range p.units {
 		for _, f := range u.feeds {
-			if view := c.Store.View(f.table); view == nil || !view.Answered() {
+			if fresh(f.table) {
 				sources[f.table] = append(sources[f.table], u.source(f).Name)
 			}
 		}
+	}
+	for key, refs := range p.awaits {
+		if fresh(key) && slices.ContainsFunc(refs, s.discovery.untried) {
+			sources[key] = append(sources[key], labelsOfSeries)
+		}
+	}
+	for _, key := range p.unknown {
+		sources[key] = nil
 	}
 	for key, names := range sources {
 		c.Store.Expect(key, names)

@@ -70,6 +70,14 @@ func (d *discovery) labelsOf(ref seriesRef) (map[string]bool, bool) {
 	return l.labels, true
 }
 
+// untried says that no look-up of a series' labels has ended yet, well or badly.
+func (d *discovery) untried(ref seriesRef) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.labels[ref]
+	return l == nil || !l.ok && !l.failed
+}
+
 // askedWhole says that every rule that may give a key is asked for whole namespaces.
 func (d *discovery) askedWhole(key store.Key, resources rules.Resources) bool {
 	f := d.known.Load()
@@ -247,7 +255,7 @@ func selectorOf(series string, matchLabels map[string]string) string {
 }
 
 // lookUp runs one look-up; refused is called instead where the backend does not exist. What is learned may make wants
-// plannable, so it ends with a kick.
+// plannable, and what is not to be learned is no longer waited for, so it ends with a kick.
 func (c *Collector) lookUp(ctx context.Context, s *source, name string, ask func(context.Context, *backend) error, refused func(error)) {
 	b := s.backends[name]
 	if b == nil {
@@ -267,10 +275,9 @@ func (c *Collector) lookUp(ctx context.Context, s *source, name string, ask func
 			return
 		}
 		c.Observer.Discovered(b.Name, err)
-		if err == nil {
-			c.Kick()
-		} else {
+		if err != nil {
 			c.rounds.Add(1) // an attempt was made, and failed: the process is as ready as it can be
 		}
+		c.Kick()
 	})
 }

@@ -17,10 +17,8 @@ func (c *Collector) Lookup(ctx context.Context, want Want) (*store.View, error) 
 	if view != nil && view.Answered() {
 		return view, nil
 	}
-	if narrow := c.Store.View(want.Key); narrow != nil && (narrow.Answered() || view == nil && narrow.Complete()) {
-		// The rules have just changed, and how this metric is asked for is not decided yet; or no rule gives it, and that
-		// is known of what an HPA names, not of all objects.
-		return narrow, nil
+	if narrow := c.Store.View(want.Key); narrow != nil && narrow.Answered() {
+		return narrow, nil // the rules have just changed, and how this metric is asked for is not decided yet
 	}
 	if err != nil {
 		return nil, err

@@ -28,7 +28,7 @@ type unit struct {
 type feed struct {
 	want  Want
 	table store.Key
-	rank  int // the rule's place among those that give the metric, 0 the best
+	rank  int // the rule's place among those that may give the metric, 0 the best
 }
 
 type selection struct{ namespace, selector string }
@@ -39,11 +39,12 @@ type seriesRef struct {
 	series string
 }
 
-// plan is what one tick does: units to ask, wants that no rule gives, and series whose labels must be looked up first.
+// plan is what one tick does: units to ask, tables that no rule gives, and series whose labels must be looked up first.
 type plan struct {
 	units   []*unit
 	unknown []store.Key
 	needs   []seriesRef
+	awaits  map[store.Key][]seriesRef // by table: those of needs that may turn out to give it
 }
 
 // labelsOf answers which labels a rule's series carries; known is false until that was asked.
@@ -51,55 +52,67 @@ type labelsOf func(ref seriesRef) (labels map[string]bool, known bool)
 
 // makePlan is a pure function of what is wanted and what is known.
 func makePlan(wants []Want, catalog *rules.Catalog, discovered bool, labels labelsOf, resources rules.Resources) plan {
-	var p plan
+	p := plan{awaits: map[store.Key][]seriesRef{}}
 	units := map[string]*unit{}
 	slices.SortFunc(wants, func(a, b Want) int { return compareKeys(a.Key, b.Key) })
 	for _, want := range wants {
-		matches, certain := p.candidates(want.Key, catalog, labels, resources)
-		whole := allBatch(matches)
-		for rank, match := range matches {
-			p.add(units, want, match, rank, whole)
+		all := catalog.Candidates(want.Key.Kind, want.Key.Resource, want.Key.Metric, resources)
+		table := want.Key
+		if table.Kind == rules.Custom && table.Namespace != "" && allBatch(all) {
+			table.Objects = "" // the namespace's table has the object too
+		} // cluster-scoped objects are asked for by name, and each has a table of its own
+		matches, needs := labelled(want.Key.Kind, all, labels)
+		for _, match := range matches {
+			p.add(units, want, match, table)
 		}
-		if len(matches) == 0 && certain && discovered {
-			p.unknown = append(p.unknown, want.Key)
+		if len(needs) > 0 {
+			p.needs = append(p.needs, needs...)
+			p.awaits[table] = append(p.awaits[table], needs...)
+		} else if len(matches) == 0 && discovered {
+			p.unknown = append(p.unknown, table)
 		}
 	}
 	return p
 }
 
-// candidates are the rules that give a key, those whose series lacks the label the want needs left out. It is not
-// certain that there are no more while labels must still be looked up.
-func (p *plan) candidates(key store.Key, catalog *rules.Catalog, labels labelsOf, resources rules.Resources) (matches []rules.Match, certain bool) {
-	certain = true
-	for _, match := range catalog.Candidates(key.Kind, key.Resource, key.Metric, resources) {
-		if match.Series == "" || key.Kind == rules.External {
-			matches = append(matches, match)
+// ranked is a candidate with its place among all of them, 0 the best. Places do not change when those that turn out not to
+// give the metric are left out.
+type ranked struct {
+	rules.Match
+	rank int
+}
+
+// labelled leaves out the candidates whose series lacks the label that names the object, and those of which that is not
+// known: needs are their series.
+func labelled(kind rules.Kind, candidates []rules.Match, labels labelsOf) (matches []ranked, needs []seriesRef) {
+	for rank, match := range candidates {
+		if match.Series == "" || kind == rules.External {
+			matches = append(matches, ranked{match, rank})
 			continue
 		}
 		ref := seriesRef{match.Rule, match.Series}
 		carried, known := labels(ref)
 		switch {
 		case !known:
-			p.needs = append(p.needs, ref)
-			certain = false
+			needs = append(needs, ref)
 		case carried[match.Label]:
-			matches = append(matches, match)
+			matches = append(matches, ranked{match, rank})
 		}
 	}
-	return matches, certain
+	return matches, needs
 }
 
-// allBatch says that every rule which gives a metric is asked for whole namespaces. Where one is not, all of them fill
-// the want's own table, so that the better rule wins whatever its form.
+// allBatch says that every rule which may give a metric is asked for whole namespaces. Where one is not, all of them fill
+// the want's own table, so that the better rule wins whatever its form. Rules whose series turn out to lack the label
+// count too: which table it is must not depend on what has been looked up.
 func allBatch(matches []rules.Match) bool {
 	return !slices.ContainsFunc(matches, func(m rules.Match) bool { return !m.Rule.Batches() })
 }
 
 // add puts a want into the unit that will answer it.
-func (p *plan) add(units map[string]*unit, want Want, match rules.Match, rank int, whole bool) {
+func (p *plan) add(units map[string]*unit, want Want, match ranked, table store.Key) {
 	key, rule := want.Key, match.Rule
 	ask := rules.Ask{Series: match.Series, Resource: key.Resource, Selector: want.Selector}
-	table := key
 	id := []string{rule.Name, match.Series, key.Resource.String(), key.Metric}
 	var chosen *selection
 	switch {
@@ -114,9 +127,6 @@ func (p *plan) add(units map[string]*unit, want Want, match rules.Match, rank in
 		}
 	case rule.Batches():
 		id = append(id, key.Selector)
-		if whole && key.Namespace != "" {
-			table.Objects = "" // the namespace's table has the object too
-		} // cluster-scoped objects are asked for by name, and each has a table of its own
 	default:
 		id = append(id, key.Selector, key.Namespace, key.Objects)
 		switch selector, isSelector := strings.CutPrefix(key.Objects, store.SelectorPrefix); {
@@ -134,7 +144,7 @@ func (p *plan) add(units map[string]*unit, want Want, match rules.Match, rank in
 		units[u.id] = u
 		p.units = append(p.units, u)
 	}
-	u.feeds = append(u.feeds, feed{want: want, table: table, rank: rank})
+	u.feeds = append(u.feeds, feed{want: want, table: table, rank: match.rank})
 	if rule.Namespaced && key.Namespace != "" && !slices.Contains(u.ask.Namespaces, key.Namespace) {
 		u.ask.Namespaces = append(u.ask.Namespaces, key.Namespace)
 	}

@@ -73,6 +73,12 @@ func (s *Store) Expect(key Key, sources []string) {
 	e.writing.Lock()
 	defer e.writing.Unlock()
 	e.expected = sources
+	if view := e.view.Load(); view != nil && !view.complete && !slices.ContainsFunc(sources, view.lacks) {
+		next := *view // what was waited for besides is no source of the key
+		next.complete = true
+		e.view.Store(&next)
+		e.once.Do(func() { close(e.tried) })
+	}
 }
 
 // Tried returns a channel that is closed once the key has been tried at all its sources.

@@ -80,10 +80,12 @@ func (v *View) FailPartial() bool {
 	return false
 }
 
-// lacks says that a source has not been tried.
-func (v *View) lacks(source string) bool {
-	return !slices.ContainsFunc(v.layers, func(l layer) bool { return l.source.Name == source })
+// Tried says that a source has been tried.
+func (v *View) Tried(source string) bool {
+	return slices.ContainsFunc(v.layers, func(l layer) bool { return l.source.Name == source })
 }
+
+func (v *View) lacks(source string) bool { return !v.Tried(source) }
 
 // Complete says that all sources have been tried, whether or not any has answered.
 func (v *View) Complete() bool { return v.complete }
