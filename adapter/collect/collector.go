@@ -82,6 +82,15 @@ type backend struct {
 	busySince atomic.Int64
 }
 
+// answers asks the backend something and remembers whether it answers in time.
+func (b *backend) answers(start time.Time, ask func() error) error {
+	b.busySince.CompareAndSwap(0, start.UnixNano())
+	err := ask()
+	b.busySince.Store(0)
+	b.timedOut.Store(errors.Is(err, context.DeadlineExceeded))
+	return err
+}
+
 // New makes a collector without a configuration; Use gives it one.
 func New(o Options) *Collector {
 	return &Collector{Options: o, now: time.Now, kick: make(chan struct{}, 1), running: map[string]bool{}}
@@ -164,7 +173,12 @@ func (c *Collector) Tick(ctx context.Context, onlyNew bool) {
 	if c.FullDiscovery {
 		p.needs = append(p.needs, s.discovery.unlabelled(c.Resources)...)
 	}
-	c.discover(ctx, s, p.needs, now)
+	c.discover(ctx, s, p.needs, !onlyNew, now)
+	for _, key := range p.open {
+		if err := s.discovery.failure(p.awaits[key]); err != nil {
+			c.Store.Fail(key, store.Source{}, err, now)
+		}
+	}
 	c.expect(s, p)
 	tables := map[store.Key]bool{}
 	for _, u := range p.units {
@@ -222,8 +236,10 @@ func (c *Collector) expect(s *source, p plan) {
 			sources[key] = append(sources[key], labelsOfSeries)
 		}
 	}
-	for _, key := range p.unknown {
-		sources[key] = nil
+	for _, key := range slices.Concat(p.unknown, p.open) {
+		if _, awaited := sources[key]; !awaited {
+			sources[key] = nil
+		}
 	}
 	for key, names := range sources {
 		c.Store.Expect(key, names)
@@ -279,22 +295,22 @@ func (c *Collector) start(ctx context.Context, s *source, u *unit, version uint6
 
 func (c *Collector) collect(ctx context.Context, s *source, b *backend, u *unit) {
 	start := c.now()
-	b.busySince.CompareAndSwap(0, start.UnixNano())
-	a, err := u.run(ctx, b.Querier, b.MatchLabels, c.Resources, c.Objects)
-	b.busySince.Store(0)
+	var a answer
+	err := b.answers(start, func() (err error) {
+		a, err = u.run(ctx, b.Querier, b.MatchLabels, c.Resources, c.Objects)
+		return err
+	})
 	now := c.now()
 	if ctx.Err() != nil || c.source.Load() != s {
 		return // stopping, or the rules have changed under the question
 	}
 	if err != nil {
-		b.timedOut.Store(errors.Is(err, context.DeadlineExceeded))
 		for _, f := range u.feeds {
 			c.Store.Fail(f.table, u.source(f), err, now)
 		}
 		c.Observer.Collected(b.Name, u.rule.Name, now.Sub(start), 0, nil, err)
 		return
 	}
-	b.timedOut.Store(false)
 	rows, invalid := a.readings(now)
 	u.deliver(a.query, rows, c.terms(u.rule, a.query), c.Store, now)
 	c.Observer.Collected(b.Name, u.rule.Name, now.Sub(start), len(rows), invalid, nil)

@@ -14,8 +14,9 @@ import (
 	"github.com/headroom-autoscaler/headroom/adapter/store"
 )
 
-// againAfter is how soon a look-up that failed, or that found no series for a metric somebody wants, is made again: a new
-// deployment's first series should count within seconds, not at the next relist.
+// againAfter is how soon a look-up that found no series for a metric somebody wants, or that failed after it had answered
+// before, is made again: a new deployment's first series should count within seconds, not at the next relist. One that has
+// never been answered is made again at the next round, like a query.
 const againAfter = 15 * time.Second
 
 // discovery knows which series the rules' backends have, and which labels those carry. Names are looked up for all rules,
@@ -42,6 +43,7 @@ type lookup struct {
 	running bool
 	ok      bool            // at least one answer has come
 	failed  bool            // the last attempt
+	err     error           // of the last attempt
 	labels  map[string]bool // for labels
 }
 
@@ -76,6 +78,34 @@ func (d *discovery) untried(ref seriesRef) bool {
 	defer d.mu.Unlock()
 	l := d.labels[ref]
 	return l == nil || !l.ok && !l.failed
+}
+
+// failure says why it is not known whether a rule gives a metric: a look-up of these series' labels failed, or one of a
+// rule's names did. nil while one has not ended.
+func (d *discovery) failure(refs []seriesRef) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var failed error
+	look := func(l *lookup) (ended bool) {
+		if l == nil || !l.ok && !l.failed {
+			return false
+		}
+		if failed == nil && !l.ok {
+			failed = l.err
+		}
+		return true
+	}
+	for _, ref := range refs {
+		if !look(d.labels[ref]) {
+			return nil
+		}
+	}
+	for _, l := range d.names {
+		if !look(l) {
+			return nil
+		}
+	}
+	return failed
 }
 
 // askedWhole says that every rule that may give a key is asked for whole namespaces.
@@ -125,8 +155,9 @@ type nameQuery struct{ backend, match string }
 
 func (q nameQuery) id() string { return q.backend + "\x00" + q.match }
 
-// due picks the look-ups to make now and marks them as running.
-func (d *discovery) due(needs []seriesRef, relist time.Duration, now time.Time) (names map[nameQuery][]*rules.Rule, labels []seriesRef) {
+// due picks the look-ups to make now and marks them as running. Only a new round repeats those that failed, or one that
+// fails at once would be repeated without end.
+func (d *discovery) due(needs []seriesRef, relist time.Duration, newRound bool, now time.Time) (names map[nameQuery][]*rules.Rule, labels []seriesRef) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := map[nameQuery][]*rules.Rule{}
@@ -143,7 +174,7 @@ func (d *discovery) due(needs []seriesRef, relist time.Duration, now time.Time) 
 			l = &lookup{}
 			d.names[q.id()] = l
 		}
-		if l.begin(now, relist, d.early) {
+		if l.begin(now, relist, d.early, newRound) {
 			names[q] = of
 		}
 	}
@@ -154,21 +185,21 @@ func (d *discovery) due(needs []seriesRef, relist time.Duration, now time.Time) 
 			l = &lookup{}
 			d.labels[ref] = l
 		}
-		if l.begin(now, relist, false) {
+		if l.begin(now, relist, false, newRound) {
 			labels = append(labels, ref)
 		}
 	}
 	for ref, l := range d.labels { // those in use are refreshed too
-		if l.ok && l.begin(now, relist, false) {
+		if l.ok && l.begin(now, relist, false, newRound) {
 			labels = append(labels, ref)
 		}
 	}
 	return names, labels
 }
 
-func (l *lookup) begin(now time.Time, relist time.Duration, early bool) bool {
+func (l *lookup) begin(now time.Time, relist time.Duration, early, newRound bool) bool {
 	age := now.Sub(l.at)
-	due := l.at.IsZero() || age >= relist || age >= againAfter && (early || l.failed)
+	due := l.at.IsZero() || age >= relist || age >= againAfter && (early || l.failed) || newRound && l.failed && !l.ok
 	if l.running || !due {
 		return false
 	}
@@ -182,7 +213,7 @@ func (d *discovery) namesFound(q nameQuery, of []*rules.Rule, names []string, er
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l := d.names[q.id()]
-	l.running, l.failed = false, err != nil
+	l.running, l.failed, l.err = false, err != nil, err
 	if err != nil {
 		return
 	}
@@ -211,7 +242,7 @@ func (d *discovery) labelsFound(ref seriesRef, names []string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l := d.labels[ref]
-	l.running, l.failed = false, err != nil
+	l.running, l.failed, l.err = false, err != nil, err
 	if err != nil || len(names) == 0 && l.ok {
 		return
 	}
@@ -224,8 +255,8 @@ func (d *discovery) labelsFound(ref seriesRef, names []string, err error) {
 }
 
 // discover makes the look-ups that are due, in the background.
-func (c *Collector) discover(ctx context.Context, s *source, needs []seriesRef, now time.Time) {
-	names, labels := s.discovery.due(needs, c.RelistInterval, now)
+func (c *Collector) discover(ctx context.Context, s *source, needs []seriesRef, newRound bool, now time.Time) {
+	names, labels := s.discovery.due(needs, c.RelistInterval, newRound, now)
 	for q, of := range names {
 		c.lookUp(ctx, s, q.backend, func(ctx context.Context, b *backend) error {
 			found, err := b.Querier.SeriesNames(ctx, rules.Narrow(q.match, b.MatchLabels), c.MaxAge)
@@ -270,7 +301,7 @@ func (c *Collector) lookUp(ctx context.Context, s *source, name string, ask func
 			refused(ctx.Err())
 			return
 		}
-		err := ask(ctx, b)
+		err := b.answers(c.now(), func() error { return ask(ctx, b) })
 		if ctx.Err() != nil {
 			return
 		}

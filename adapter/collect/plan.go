@@ -45,6 +45,7 @@ type plan struct {
 	unknown []store.Key
 	needs   []seriesRef
 	awaits  map[store.Key][]seriesRef // by table: those of needs that may turn out to give it
+	open    []store.Key               // tables of which it is not known yet whether a rule gives them
 }
 
 // labelsOf answers which labels a rule's series carries; known is false until that was asked.
@@ -68,8 +69,13 @@ func makePlan(wants []Want, catalog *rules.Catalog, discovered bool, labels labe
 		if len(needs) > 0 {
 			p.needs = append(p.needs, needs...)
 			p.awaits[table] = append(p.awaits[table], needs...)
-		} else if len(matches) == 0 && discovered {
+		}
+		switch {
+		case len(matches) > 0:
+		case len(needs) == 0 && discovered:
 			p.unknown = append(p.unknown, table)
+		default:
+			p.open = append(p.open, table)
 		}
 	}
 	return p

@@ -67,16 +67,20 @@ func (s *Store) View(key Key) *View {
 }
 
 // Expect says which sources give a key, before they are asked: until each has been tried once, the first of them may hold
-// half of the objects, and half an answer is a wrong one. A key that was complete stays so when sources are added.
+// half of the objects, and half an answer is a wrong one. A key that has answered goes on answering when sources are added.
 func (s *Store) Expect(key Key, sources []string) {
 	e := s.entry(key)
 	e.writing.Lock()
 	defer e.writing.Unlock()
 	e.expected = sources
-	if view := e.view.Load(); view != nil && !view.complete && !slices.ContainsFunc(sources, view.lacks) {
-		next := *view // what was waited for besides is no source of the key
-		next.complete = true
-		e.view.Store(&next)
+	view := e.view.Load()
+	if view == nil || view.Answered() {
+		return
+	}
+	next := *view
+	next.complete = !slices.ContainsFunc(sources, view.lacks)
+	e.view.Store(&next)
+	if next.complete {
 		e.once.Do(func() { close(e.tried) })
 	}
 }

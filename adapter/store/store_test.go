@@ -241,6 +241,21 @@ func TestHalfTheSourcesAreNoAnswer(t *testing.T) {
 	}
 }
 
+func TestWhatIsExpectedOfAKeyThatNeverAnsweredMayChange(t *testing.T) {
+	s := New()
+	s.Fail(pods, Source{}, &Absence{Cause: NoRule}, at(0))
+	<-s.Tried(pods)
+	s.Expect(pods, []string{vllm.Name, agent.Name}) // rules were added
+	s.Record(pods, vllm, map[string]Reading{"a": fresh(0.3, 1, 1)}, terms, at(1))
+	if s.View(pods).Answered() {
+		t.Error("answered, with a source still to come")
+	}
+	s.Expect(pods, []string{vllm.Name}) // the other turned out to give something else
+	if !s.View(pods).Answered() {
+		t.Error("not answered, though nothing is to come")
+	}
+}
+
 func TestRetainFollowsWhatIsWanted(t *testing.T) {
 	s := New()
 	s.Record(pods, vllm, nil, terms, at(0))

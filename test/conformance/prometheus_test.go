@@ -102,13 +102,18 @@ func (f *fakePrometheus) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		broken(w, r)
 		return
 	}
+	f.answer(w, r)
+}
+
+// answer answers well.
+func (f *fakePrometheus) answer(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasSuffix(r.URL.Path, "/label/__name__/values"):
 		f.success(w, f.names(r.Form.Get("match[]")))
 	case strings.HasSuffix(r.URL.Path, "/labels"):
 		f.success(w, f.labels(r.Form.Get("match[]")))
 	default:
-		f.success(w, map[string]any{"resultType": "vector", "result": f.rows(query)})
+		f.success(w, map[string]any{"resultType": "vector", "result": f.rows(r.Form.Get("query"))})
 	}
 }
 
