@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -37,6 +38,9 @@ func newProcess(dir, name, path string, args ...string) *Process {
 func (p *Process) Start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.cmd != nil && p.cmd.Process.Signal(syscall.Signal(0)) == nil {
+		return errors.New(p.Name + " runs already") // a second one would hide the first from Close
+	}
 	file, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -44,6 +48,8 @@ func (p *Process) Start() error {
 	defer func() { _ = file.Close() }()
 	cmd := exec.Command(p.path, p.args...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = file, file, p.dir
+	// Pdeathsig follows the thread that starts it. Go ends a thread only with a goroutine that is locked to it, and none that
+	// starts programs is.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
@@ -94,8 +100,37 @@ func (p *Process) Kill() {
 	}
 }
 
-// Pause freezes the program as a hung one is: it keeps its connections and answers nothing.
-func (p *Process) Pause() error { return p.Signal(syscall.SIGSTOP) }
+// Pause freezes the program as a hung one is: it keeps its connections and answers nothing. It returns when all threads
+// have stopped: the signal alone leaves time for one more answer.
+func (p *Process) Pause() error {
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	return WaitFor(context.Background(), patience, p.Name+" to freeze", func(context.Context) (bool, string) {
+		states := threadStates(p.PID())
+		return states != "" && strings.Trim(states, "T") == "", "threads in the states " + states
+	})
+}
+
+// threadStates are the kernel's letters for what each thread of the process does; T is stopped.
+func threadStates(pid int) string {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		panic(err) // the pattern is well formed
+	}
+	var states strings.Builder
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // the thread has ended
+		}
+		// The name in parentheses may hold anything, parentheses too.
+		if i := strings.LastIndex(string(text), ") "); i >= 0 && len(text) > i+2 {
+			states.WriteByte(text[i+2])
+		}
+	}
+	return states.String()
+}
 
 // Resume lets a paused program go on.
 func (p *Process) Resume() error { return p.Signal(syscall.SIGCONT) }
