@@ -38,7 +38,9 @@ conformance: ## the presets and the batching against a real PromQL engine, in a 
 
 .PHONY: e2e
 e2e: ## the product's story on a real control plane (about 15 minutes, and as long for the first compile)
-	HEADROOM_E2E=1 $(GO) test -count=1 -timeout 45m -v ./test/e2e
+	$(GO) -C test/cluster run . build
+	HEADROOM_E2E=1 $(GO) -C test/cluster test -count=1 -timeout 45m .
+	HEADROOM_E2E=1 $(GO) test -count=1 -timeout 45m -p 1 -v ./test/testbed ./test/e2e
 
 .PHONY: test
 test: lint unit conformance e2e ## everything that runs for every change
