@@ -275,20 +275,18 @@ func (c *Collector) start(ctx context.Context, s *source, u *unit, version uint6
 	c.running[u.id] = true
 	c.mu.Unlock()
 	c.work.Go(func() {
-		defer func() {
-			c.mu.Lock()
-			delete(c.running, u.id)
-			c.mu.Unlock()
-			c.rounds.Add(1)
-		}()
 		select {
 		case b.slots <- struct{}{}:
-			defer func() { <-b.slots }()
 			c.collect(ctx, s, b, u)
-			if c.Wanted.Version() != version {
-				c.Kick() // wants that came while this unit was under way could not join it
-			}
+			<-b.slots
 		case <-ctx.Done():
+		}
+		c.mu.Lock()
+		delete(c.running, u.id)
+		c.mu.Unlock()
+		c.rounds.Add(1)
+		if c.Wanted.Version() != version {
+			c.Kick() // wants that came while this unit was under way could not join it, and it can be started again now
 		}
 	})
 }

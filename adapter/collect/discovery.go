@@ -72,12 +72,13 @@ func (d *discovery) labelsOf(ref seriesRef) (map[string]bool, bool) {
 	return l.labels, true
 }
 
-// untried says that no look-up of a series' labels has ended yet, well or badly.
+// untried says that a series' labels, which a plan did not know, may still come: only a look-up that failed ends the
+// waiting. One that ended well after the plan was made counts as still to come, since the next plan will know it.
 func (d *discovery) untried(ref seriesRef) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l := d.labels[ref]
-	return l == nil || !l.ok && !l.failed
+	return l == nil || l.ok || !l.failed
 }
 
 // failure says why it is not known whether a rule gives a metric: a look-up of these series' labels failed, or one of a

@@ -246,10 +246,6 @@ func randomWants(random *rand.Rand) []collect.Want {
 
 var seeds = flag.Uint64("seeds", 150, "how many random worlds TestServedAnswersAreThoseAskedOneByOne tries")
 
-// onDemand is off by default because of a known fault: in about one of two hundred worlds the first answer to a want that
-// nobody had still lacks a rule, until the next collection round brings it.
-var onDemand = flag.Bool("on-demand", false, "let some wants be collected only when they are asked for")
-
 // TestServedAnswersAreThoseAskedOneByOne: for random rules, series, objects and selectors, what the adapter serves after
 // its batched collection is what one query for each request gives.
 func TestServedAnswersAreThoseAskedOneByOne(t *testing.T) {
@@ -265,9 +261,6 @@ func TestServedAnswersAreThoseAskedOneByOne(t *testing.T) {
 			db := load(t, mixedText(random))
 			wants := randomWants(random)
 			standing := random.IntN(len(wants) + 1) // the others are collected when they are asked for
-			if !*onDemand {
-				standing = len(wants)
-			}
 			collector := collected(t, config, db, wants[:standing])
 			o := &oracle{t: t, db: db, catalog: collector.Catalog(), resources: withNodes{}}
 			for _, want := range wants {
