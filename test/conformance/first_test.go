@@ -53,7 +53,7 @@ func TestTheFirstAnswerAfterSeriesAppearIsWhole(t *testing.T) {
 	a.lateLabels("old_load")
 	a.use(twoSeries) // looks for series at once
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
-		status, body := a.getOnce(allPods)
+		status, body := a.get(allPods)
 		if status == http.StatusOK {
 			if !strings.Contains(body, `"web-0"`) || !strings.Contains(body, `"web-1"`) {
 				t.Errorf("half an answer: %s", body)
@@ -93,14 +93,14 @@ func TestABackendThatHangsFromTheStart(t *testing.T) {
 	a.prometheus.hangs()
 	a.begin()
 	path := v1beta2 + "/namespaces/default/services/front/hits"
-	if status, body := a.getOnce(path); status != http.StatusNotFound { // waits, as for any new question
+	if status, body := a.get(path); status != http.StatusNotFound { // waits, as for any new question
 		t.Fatal(status, body)
 	}
 	a.round() // the look-ups end for want of an answer
 	var took []time.Duration
 	for range 5 {
 		start := time.Now()
-		if status, body := a.getOnce(path); status != http.StatusNotFound || !strings.Contains(body, "no answer in time") {
+		if status, body := a.get(path); status != http.StatusNotFound || !strings.Contains(body, "no answer in time") {
 			t.Errorf("%d %s", status, body)
 		}
 		took = append(took, time.Since(start))

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -155,8 +154,9 @@ func (a *adapter) kicked(ctx context.Context) {
 	}
 }
 
-// round collects everything once, and waits for it.
+// round collects everything once, and waits for it. What is still under way ends first: a unit is not started twice.
 func (a *adapter) round() {
+	a.wait()
 	a.tick(a.t.Context(), false)
 	a.wait()
 }
@@ -204,18 +204,8 @@ func (a *adapter) listen(provider *metricsapi.Provider) {
 // begin starts what collects new wants, unless it runs. Before it, a test says what the backend has.
 func (a *adapter) begin() { a.start.Do(func() { go a.kicked(a.t.Context()) }) }
 
-// get asks and returns status and body. A first request waits two seconds for its collection and then says that there was
-// none yet; an HPA asks again, and so does this, since a busy machine may need longer.
+// get asks and returns status and body.
 func (a *adapter) get(path string) (int, string) {
-	a.t.Helper()
-	status, body := a.getOnce(path)
-	for try := 0; try < 3 && strings.Contains(body, "not collected yet"); try++ {
-		status, body = a.getOnce(path)
-	}
-	return status, body
-}
-
-func (a *adapter) getOnce(path string) (int, string) {
 	a.t.Helper()
 	a.begin()
 	request, err := http.NewRequestWithContext(a.t.Context(), http.MethodGet, a.url+path, nil)
