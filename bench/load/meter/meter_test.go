@@ -143,6 +143,7 @@ func TestObserverCountsOnlyWhatAnAnswerCosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	page = after + `apiserver_request_total{verb="LIST",group="",resource="pods",code="200"} 3
+apiserver_request_total{verb="LIST",group="apiregistration.k8s.io",resource="apiservices",code="200"} 2
 apiserver_request_total{verb="LIST",group="external.metrics.k8s.io",resource="lag",code="200"} 500
 apiserver_request_total{verb="POST",group="authorization.k8s.io",resource="subjectaccessreviews",code="201"} 4
 `
@@ -151,7 +152,7 @@ apiserver_request_total{verb="POST",group="authorization.k8s.io",resource="subje
 		t.Fatal(err)
 	}
 	cost := second.Since(first)
-	if cost.QueryCount() != 62 || cost.ListCount() != 3 || cost.Lists() != "3 of pods" || cost.RequestCount("POST authorization.k8s.io subjectaccessreviews") != 4 {
+	if cost.QueryCount() != 62 || cost.ListCount() != 5 || cost.ListsOf("pods", "apps deployments") != 3 || cost.Lists() != "3 of pods, 2 of apiregistration.k8s.io apiservices" || cost.RequestCount("POST authorization.k8s.io subjectaccessreviews") != 4 {
 		t.Errorf("%v queries, %v lists in %v", cost.QueryCount(), cost.ListCount(), cost.Requests)
 	}
 	if _, ok := cost.Queries["/metrics"]; ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -88,6 +89,17 @@ func (c Cost) ListCount() float64 {
 	total := 0.0
 	for _, n := range c.lists() {
 		total += n
+	}
+	return total
+}
+
+// ListsOf is the number of LISTs of some resources, such as "pods" or "apps deployments".
+func (c Cost) ListsOf(resources ...string) float64 {
+	total := 0.0
+	for what, n := range c.lists() {
+		if slices.Contains(resources, what) {
+			total += n
+		}
 	}
 	return total
 }

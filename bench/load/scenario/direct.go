@@ -125,8 +125,8 @@ func (r *run) perAnswer(shape exporter.Shape, cost meter.Cost, result *drive.Res
 		report.Measured(Direct, shape.String(), "Prometheus queries per Pods answer", "queries", beyond/answers).AtMost(0).
 			Because("%.0f queries in all, of which at most %.0f rounds × %.0f are the background's; %.0f answers",
 				cost.QueryCount(), rounds, r.queriesPerRound(), answers),
-		report.Measured(Direct, shape.String(), "kube-apiserver LISTs per Pods answer", "LISTs", cost.ListCount()/answers).AtMost(0.001).
-			Because("less than one in 1,000 is somebody's informer, no answer's cost: %s; %.0f SubjectAccessReviews of both adapters",
+		report.Measured(Direct, shape.String(), "kube-apiserver LISTs per Pods answer", "LISTs", cost.ListsOf(answerable...)/answers).AtMost(0).
+			Because("of what answers are made from; in all: %s; %.0f SubjectAccessReviews of both adapters",
 				cost.Lists(), cost.RequestCount("POST authorization.k8s.io subjectaccessreviews")),
 	}
 }
