@@ -12,12 +12,17 @@ import (
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
+	"k8s.io/metrics/pkg/apis/custom_metrics"
+	customv1 "k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
+	"k8s.io/metrics/pkg/apis/external_metrics"
+	externalv1 "k8s.io/metrics/pkg/apis/external_metrics/v1beta1"
 	custom "k8s.io/metrics/pkg/client/custom_metrics"
 	external "k8s.io/metrics/pkg/client/external_metrics"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
@@ -167,21 +172,13 @@ func (a *Adapter) ours(ctx context.Context, q question) side {
 		if err != nil {
 			return side{Error: err.Error()}
 		}
-		s := side{Items: len(list.Items)}
-		for _, item := range list.Items {
-			s.Sum += item.Value.AsApproximateFloat64()
-		}
-		return s
+		return total(list.Items, func(i external_metrics.ExternalMetricValue) resource.Quantity { return i.Value })
 	case q.pods != nil:
 		list, err := a.provider.GetMetricBySelector(ctx, q.namespace, q.pods, info, q.selector)
 		if err != nil {
 			return side{Error: err.Error()}
 		}
-		s := side{Items: len(list.Items)}
-		for _, item := range list.Items {
-			s.Sum += item.Value.AsApproximateFloat64()
-		}
-		return s
+		return total(list.Items, func(i custom_metrics.MetricValue) resource.Quantity { return i.Value })
 	default:
 		item, err := a.provider.GetMetricByName(ctx, types.NamespacedName{Namespace: q.namespace, Name: q.object}, info, q.selector)
 		if err != nil {
@@ -231,21 +228,13 @@ func (o *otherAdapter) ask(q question) side {
 		if err != nil {
 			return side{Error: err.Error()}
 		}
-		s := side{Items: len(list.Items)}
-		for _, item := range list.Items {
-			s.Sum += item.Value.AsApproximateFloat64()
-		}
-		return s.unlessEmpty()
+		return total(list.Items, func(i externalv1.ExternalMetricValue) resource.Quantity { return i.Value })
 	case q.pods != nil:
 		list, err := o.custom.NamespacedMetrics(q.namespace).GetForObjects(schema.GroupKind{Kind: "Pod"}, q.pods, q.metric, q.selector)
 		if err != nil {
 			return side{Error: err.Error()}
 		}
-		s := side{Items: len(list.Items)}
-		for _, item := range list.Items {
-			s.Sum += item.Value.AsApproximateFloat64()
-		}
-		return s.unlessEmpty()
+		return total(list.Items, func(i customv1.MetricValue) resource.Quantity { return i.Value })
 	default:
 		item, err := o.custom.NamespacedMetrics(q.namespace).GetForObject(q.objectGK, q.object, q.metric, q.selector)
 		if err != nil {
@@ -255,10 +244,15 @@ func (o *otherAdapter) ask(q question) side {
 	}
 }
 
-// unlessEmpty calls an answer without items what the HPA calls it: no metrics.
-func (s side) unlessEmpty() side {
+// total adds an answer's items up. One without items is what the HPA calls it: no metrics.
+func total[T any](items []T, value func(T) resource.Quantity) side {
+	s := side{Items: len(items)}
+	for _, item := range items {
+		quantity := value(item)
+		s.Sum += quantity.AsApproximateFloat64()
+	}
 	if s.Items == 0 {
-		return side{Error: "an answer without items, which the HPA takes as an error"}
+		s.Error = "an answer without items, which the HPA takes as an error"
 	}
 	return s
 }

@@ -91,11 +91,17 @@ func (r *running) leavesNothing(t *testing.T) {
 		if !ok {
 			t.Fatalf("%s is not among %v", name, r.PIDs)
 		}
-		for end := time.Now().Add(soon); alive(pid, name); time.Sleep(20 * time.Millisecond) {
-			if time.Now().After(end) {
+		late := time.After(soon)
+		look := time.NewTicker(20 * time.Millisecond) // the kernel tells nobody but a parent that a process has ended
+		for alive(pid, name) {
+			select {
+			case <-look.C:
+			case <-late:
+				look.Stop()
 				t.Fatalf("%s is left as process %d", name, pid)
 			}
 		}
+		look.Stop()
 	}
 }
 
