@@ -3,18 +3,10 @@ package app
 import (
 	"context"
 	"fmt"
-	"io"
 	"math"
 	"net/url"
-	"slices"
-	"strings"
-	"text/tabwriter"
-	"time"
 
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
@@ -27,22 +19,8 @@ import (
 	external "k8s.io/metrics/pkg/client/external_metrics"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
-	"github.com/headroom-autoscaler/headroom/adapter/kubernetes"
 	"github.com/headroom-autoscaler/headroom/adapter/rules"
 )
-
-// question is one thing that an HPA asks.
-type question struct {
-	hpa       string // namespace/name
-	kind      rules.Kind
-	namespace string
-	resource  rules.Resource
-	objectGK  schema.GroupKind
-	object    string // "" for pods by selector
-	pods      labels.Selector
-	metric    string
-	selector  labels.Selector
-}
 
 // side is one adapter's answer.
 type side struct {
@@ -96,69 +74,6 @@ func (s *comparedWith) count(c comparison) {
 	case verdictNeither:
 		s.Neither++
 	}
-}
-
-// questions are what the cluster's HPAs ask, in a stable order.
-func (a *Adapter) questions(ctx context.Context) ([]question, error) {
-	config, err := a.base.ClientConfig()
-	if err != nil {
-		return nil, err
-	}
-	targets, err := kubernetes.NewTargets(config, a.resources)
-	if err != nil {
-		return nil, err
-	}
-	hpas := a.hpas.All()
-	slices.SortFunc(hpas, func(x, y *autoscalingv2.HorizontalPodAutoscaler) int {
-		return strings.Compare(x.Namespace+"/"+x.Name, y.Namespace+"/"+y.Name)
-	})
-	var questions []question
-	for _, hpa := range hpas {
-		for _, metric := range hpa.Spec.Metrics {
-			if q, ok := a.question(ctx, hpa, metric, targets); ok {
-				questions = append(questions, q)
-			}
-		}
-	}
-	return questions, nil
-}
-
-func (a *Adapter) question(ctx context.Context, hpa *autoscalingv2.HorizontalPodAutoscaler, metric autoscalingv2.MetricSpec, targets *kubernetes.Targets) (question, bool) {
-	q := question{hpa: hpa.Namespace + "/" + hpa.Name, kind: rules.Custom, namespace: hpa.Namespace}
-	var identifier autoscalingv2.MetricIdentifier
-	switch {
-	case metric.Pods != nil:
-		identifier, q.resource = metric.Pods.Metric, rules.Resource{Name: "pods"}
-		pods, err := targets.Selector(ctx, hpa)
-		if err != nil {
-			a.log.Error("the HPA's target cannot be read", "hpa", q.hpa, "error", err)
-			return q, false
-		}
-		q.pods = pods
-	case metric.Object != nil:
-		identifier, q.object = metric.Object.Metric, metric.Object.DescribedObject.Name
-		gv, _ := schema.ParseGroupVersion(metric.Object.DescribedObject.APIVersion)
-		q.objectGK = schema.GroupKind{Group: gv.Group, Kind: metric.Object.DescribedObject.Kind}
-		resource, known := a.resources.ForKind(metric.Object.DescribedObject.APIVersion, metric.Object.DescribedObject.Kind)
-		if !known {
-			a.log.Error("the HPA describes an object of a kind that the cluster does not know", "hpa", q.hpa, "kind", q.objectGK)
-			return q, false
-		}
-		q.resource = resource
-	case metric.External != nil:
-		identifier, q.kind = metric.External.Metric, rules.External
-	default:
-		return q, false // resource metrics are metrics-server's
-	}
-	q.metric, q.selector = identifier.Name, labels.Everything()
-	if identifier.Selector != nil {
-		selector, err := metav1.LabelSelectorAsSelector(identifier.Selector)
-		if err != nil {
-			return q, false
-		}
-		q.selector = selector
-	}
-	return q, true
 }
 
 // ours asks this process's own provider.
@@ -303,52 +218,4 @@ func (c *comparison) judge() {
 			c.Verdict = verdictDiffer
 		}
 	}
-}
-
-func (r *report) print(out io.Writer) {
-	fmt.Fprintf(out, "%s: %d rules, no errors\n", r.File, r.Rules)
-	for _, warning := range r.Warnings {
-		fmt.Fprintf(out, "warning: %s\n", warning)
-	}
-	for _, overlap := range r.Overlaps {
-		fmt.Fprintf(out, "note: %s\n", overlap)
-	}
-	if r.HPAs == nil {
-		return
-	}
-	fmt.Fprintf(out, "\n%d HPAs ask for %d custom and %d external metrics: %s.\n", r.HPAs.HPAs, r.HPAs.CustomMetrics, r.HPAs.ExternalMetrics, r.HPAs.Explanation)
-	if len(r.Answers) == 0 {
-		return
-	}
-	fmt.Fprintln(out)
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "HPA\tKIND\tMETRIC\tOBJECT\tOURS\tTHEIRS\tVERDICT")
-	for _, c := range r.Answers {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.HPA, c.Kind, c.Metric, c.Object, c.Ours.String(), c.Theirs.String(), c.Verdict)
-	}
-	_ = table.Flush()
-	for _, c := range r.Answers {
-		if c.Ours.Error != "" {
-			fmt.Fprintf(out, "\n%s %s, ours: %s", c.HPA, c.Metric, c.Ours.Error)
-		}
-		if c.Theirs != nil && c.Theirs.Error != "" {
-			fmt.Fprintf(out, "\n%s %s, theirs: %s", c.HPA, c.Metric, c.Theirs.Error)
-		}
-	}
-	if s := r.Summary; s != nil {
-		fmt.Fprintf(out, "\nCompared with %s at %s: %d the same (within %.0f %%), %d differ, %d answered by one side alone, %d by neither.\n",
-			s.With, time.Now().UTC().Format("15:04:05Z"), s.Same, 100*sameWithin, s.Differ, s.Missing, s.Neither)
-	}
-}
-
-func (s *side) String() string {
-	switch {
-	case s == nil:
-		return "-"
-	case s.Error != "":
-		return "no value"
-	case s.Items == 1:
-		return fmt.Sprintf("%.4g", s.Sum)
-	}
-	return fmt.Sprintf("%.4g over %d", s.Sum, s.Items)
 }
