@@ -43,7 +43,7 @@ e2e: ## the product's story on a real control plane (about 15 minutes, and as lo
 	HEADROOM_E2E=1 $(GO) test -count=1 -timeout 45m -p 1 -v ./test/testbed ./test/e2e
 
 .PHONY: test
-test: lint unit conformance e2e ## everything that runs for every change
+test: lint verify-generate unit conformance e2e ## everything that runs for every change
 
 .PHONY: test-long
 test-long: ## what is too long for every run: fuzzing, the forecaster under the race detector, the benchmarks beside the code
@@ -56,6 +56,15 @@ lint: ## go vet, and golangci-lint at the version that test/lint pins
 	$(GO) vet ./...
 	$(GO) -C test/lint build -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	bin/golangci-lint run ./...
+
+.PHONY: generate
+generate: ## write the CustomResourceDefinition and the deep copies from the types in api
+	$(GO) -C test/generate build -o ../../bin/controller-gen sigs.k8s.io/controller-tools/cmd/controller-gen
+	bin/controller-gen object paths=./api/... crd paths=./api/... output:crd:dir=charts/headroom/files/crds
+
+.PHONY: verify-generate
+verify-generate: generate ## fail where "make generate" would change something
+	@git diff --exit-code -- api charts/headroom/files/crds || { echo "generated files are not what the types say: run 'make generate' and commit what it writes"; exit 1; }
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (default 30s)
