@@ -13,7 +13,11 @@ type tolerances struct{ low, high float64 }
 
 func (t tolerances) within(ratio float64) bool { return t.low <= ratio && ratio <= t.high }
 
-// propose computes the replicas that one metric asks for.
+// Propose computes what metric i of the spec alone asks for, before windows, rates and bounds. It changes nothing.
+func (a *Autoscaler) Propose(now time.Time, i int, w Workload, r Reading) (int32, Failure) {
+	return a.propose(now, &a.spec.Metrics[i], &w, &r)
+}
+
 func (a *Autoscaler) propose(now time.Time, m *Metric, w *Workload, r *Reading) (int32, Failure) {
 	if r.Absent {
 		return 0, NotRead

@@ -68,7 +68,7 @@ const (
 	NoSamples                           // no pod that counts has a sample
 	NoRequest                           // a pod has no request for the resource whose utilization is asked
 	NoRequestsAtAll                     // the requests of the pods that count add up to 0
-	SelectorConflict                    // the pods are matched by another HPA too, or the target gives no selector
+	SelectorConflict                    // a pod is matched by another HPA too
 )
 
 // Status is a condition's status; the zero value says that the HPA has no such condition yet.
@@ -123,7 +123,7 @@ var (
 	selections   = [...]string{"", "Max", "Min", "Disabled"}
 	phases       = [...]string{"", "Pending", "Running", "Succeeded", "Failed", "Unknown"}
 	readinesses  = [...]string{"", "True", "False", "Unknown"}
-	failures     = [...]string{"", "the metrics API gave no value", "no pods match the selector", "no pod that counts has a sample", "a pod has no request for the resource", "the pods' requests add up to 0", "the selector is missing or matches another HPA's pods too"}
+	failures     = [...]string{"", "the metrics API gave no value", "no pods match the selector", "no pod that counts has a sample", "a pod has no request for the resource", "the pods' requests add up to 0", "another HPA matches the same pods"}
 	statuses     = [...]string{"", "True", "False"}
 	causes       = [...]string{"", "ByMetrics", "AboveMaximum", "BelowMinimum", "AtZero", "Frozen"}
 	reasonsTexts = [...]string{"", "SucceededGetScale", "ReadyForNewScale", "ScaleUpStabilized", "ScaleDownStabilized", "SucceededRescale",

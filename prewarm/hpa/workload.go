@@ -10,7 +10,7 @@ type Workload struct {
 	// them. They are counted from List when there is one.
 	Pods, Ready int32
 	List        []Pod
-	// Conflict says that the target gives no usable selector, or that a pod is matched by another HPA too.
+	// Conflict says that a pod is matched by another HPA too.
 	Conflict bool
 }
 
