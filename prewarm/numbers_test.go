@@ -1,0 +1,5 @@
+package prewarm
+
+import "math"
+
+var nan = math.NaN()
