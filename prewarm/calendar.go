@@ -72,8 +72,6 @@ type Floor struct {
 
 	Window            string    // the window that Replicas came from, "" without one
 	OpensAt, ClosesAt time.Time // the opening of that window, in the calendar's zone. OpensAt may lie ahead
-
-	MaxWindow string // the window that MaxReplicas came from, "" without one
 }
 
 // Opening is one time that a window is open, [Start, End), in the calendar's zone.
@@ -176,9 +174,7 @@ func (c *Calendar) FloorAt(now time.Time, lead time.Duration) Floor {
 		replicas, opens := w.Replicas, a.start
 		switch {
 		case a.open(now):
-			if w.MaxReplicas > floor.MaxReplicas {
-				floor.MaxReplicas, floor.MaxWindow = w.MaxReplicas, w.Name
-			}
+			floor.MaxReplicas = max(floor.MaxReplicas, w.MaxReplicas)
 		case a.next.IsZero():
 			continue
 		default:
@@ -196,8 +192,8 @@ func (c *Calendar) FloorAt(now time.Time, lead time.Duration) Floor {
 			floor.Replicas, floor.Window, floor.OpensAt, floor.ClosesAt = replicas, w.Name, opens, closes
 		}
 	}
-	if floor.MaxReplicas > 0 && floor.MaxReplicas < floor.Replicas {
-		floor.MaxReplicas, floor.MaxWindow = floor.Replicas, floor.Window
+	if floor.MaxReplicas > 0 {
+		floor.MaxReplicas = max(floor.MaxReplicas, floor.Replicas)
 	}
 	return floor
 }
