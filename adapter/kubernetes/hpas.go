@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"fmt"
+	"strings"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -50,6 +51,21 @@ func (h *HPAs) Synced() bool { return h.informer.HasSynced() }
 func (h *HPAs) All() []*autoscalingv2.HorizontalPodAutoscaler {
 	var hpas []*autoscalingv2.HorizontalPodAutoscaler
 	for _, object := range h.informer.GetStore().List() {
+		if hpa, ok := object.(*autoscalingv2.HorizontalPodAutoscaler); ok && hpa.DeletionTimestamp == nil {
+			hpas = append(hpas, hpa)
+		}
+	}
+	return hpas
+}
+
+// In returns the HPAs of one namespace, read only, in no particular order.
+func (h *HPAs) In(namespace string) []*autoscalingv2.HorizontalPodAutoscaler {
+	objects, err := h.informer.GetIndexer().ByIndex(cache.NamespaceIndex, namespace)
+	if err != nil {
+		return nil // only an unknown index fails, and the factory's informers have this one
+	}
+	hpas := make([]*autoscalingv2.HorizontalPodAutoscaler, 0, len(objects))
+	for _, object := range objects {
 		if hpa, ok := object.(*autoscalingv2.HorizontalPodAutoscaler); ok && hpa.DeletionTimestamp == nil {
 			hpas = append(hpas, hpa)
 		}
@@ -114,11 +130,26 @@ func stripHPA(object any) (any, error) {
 	if !ok {
 		return object, nil // a tombstone
 	}
-	return &autoscalingv2.HorizontalPodAutoscaler{
+	kept := &autoscalingv2.HorizontalPodAutoscaler{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: hpa.Name, Namespace: hpa.Namespace, UID: hpa.UID, ResourceVersion: hpa.ResourceVersion,
 			Generation: hpa.Generation, DeletionTimestamp: hpa.DeletionTimestamp,
 		},
 		Spec: hpa.Spec,
-	}, nil
+	}
+	for key, value := range hpa.Annotations {
+		if strings.HasPrefix(key, ownPrefix) {
+			if kept.Annotations == nil {
+				kept.Annotations = map[string]string{}
+			}
+			kept.Annotations[key] = value
+		}
+	}
+	for _, c := range hpa.Status.Conditions {
+		kept.Status.Conditions = append(kept.Status.Conditions, autoscalingv2.HorizontalPodAutoscalerCondition{Type: c.Type, Status: c.Status, Reason: c.Reason})
+	}
+	return kept, nil
 }
+
+// ownPrefix begins the annotations in which Headroom keeps what it must give back.
+const ownPrefix = "headroom.dev/"
