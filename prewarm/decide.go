@@ -147,9 +147,7 @@ func (s *State) wake(now time.Time) {
 	}
 	s.hold.restart(now)
 	s.shadow.restart(now)
-	if s.began.After(now) {
-		s.began = now
-	}
+	s.began = now // a leader that has slept is as new as it was
 }
 
 // stand keeps up what stands, as if it had been decided now: nothing is known that could lower it. So a time of unknown demand

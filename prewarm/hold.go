@@ -2,13 +2,15 @@ package prewarm
 
 import "time"
 
-// holdLevels bounds the memory of a hold. Levels that differ are kept apart up to this many; past it, the two whose times lie
-// closest become one, at the higher level and the later time, so that the floor can only stand longer than it must.
+// holdLevels bounds the memory of a hold. Levels that differ are kept apart up to this many; past it, two neighbours become one,
+// at the higher level and the later time, so that the floor can only stand longer than it must: by a thirty-second of the hold at
+// most, since of 64 levels within a hold some two neighbours span no more.
 const holdLevels = 64
 
 // level is a decision that may still hold the floor up.
 type level struct {
 	at       int64 // nanoseconds since 1970
+	from     int64 // the same, or when the first decision was made that this level took in
 	replicas int32
 	origin   ReasonKind
 }
@@ -35,15 +37,16 @@ func (h *hold) add(now time.Time, replicas int, origin ReasonKind, keep time.Dur
 	if h.n == holdLevels {
 		h.merge()
 	}
-	h.levels[h.n] = level{at: now.UnixNano(), replicas: int32(min(replicas, maxReplicas)), origin: origin}
+	h.levels[h.n] = level{at: now.UnixNano(), from: now.UnixNano(), replicas: int32(min(replicas, maxReplicas)), origin: origin}
 	h.n++
 }
 
-// merge makes room for one level.
+// merge makes room for one level: of all neighbours the two become one that together span the least time. Looking at their own
+// times alone would let one level take in the next for ever.
 func (h *hold) merge() {
 	closest := 0
-	for i := 1; i+1 < h.n; i++ {
-		if h.levels[i+1].at-h.levels[i].at < h.levels[closest+1].at-h.levels[closest].at {
+	for i := range h.n - 1 {
+		if h.levels[i+1].at-h.levels[i].from < h.levels[closest+1].at-h.levels[closest].from {
 			closest = i
 		}
 	}
@@ -64,7 +67,7 @@ func (h *hold) top() (level, bool) {
 func (h *hold) restart(now time.Time) {
 	if top, ok := h.top(); ok {
 		h.n = 1
-		top.at = now.UnixNano()
+		top.at, top.from = now.UnixNano(), now.UnixNano()
 		h.levels[0] = top
 	}
 }
