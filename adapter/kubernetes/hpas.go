@@ -7,6 +7,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 
@@ -19,6 +20,9 @@ import (
 type HPAs struct {
 	informer  cache.SharedIndexInformer
 	resources *Resources
+	// Own, if it is set before the factory starts, says which metrics of a resource (the zero one for external metrics) are
+	// answered without any backend: there is nothing to collect for them, so they are no wants.
+	Own func(resource schema.GroupResource, metric string) bool
 }
 
 // NewHPAs prepares the HPA informer of the factory; the factory starts it. changed is called, possibly very often, when
@@ -111,6 +115,9 @@ func (h *HPAs) want(namespace string, metric autoscalingv2.MetricSpec) (collect.
 		identifier = metric.External.Metric
 		key.Kind = rules.External
 	default:
+		return collect.Want{}, false
+	}
+	if h.Own != nil && h.Own(schema.GroupResource{Group: key.Resource.Group, Resource: key.Resource.Name}, identifier.Name) {
 		return collect.Want{}, false
 	}
 	parsed, err := metav1.LabelSelectorAsSelector(identifier.Selector)

@@ -5,6 +5,8 @@
 // other metrics scale up. Inside an answer for many pods, those without a value are left out, or, with `partial: Fail`,
 // fail the answer; either way they are counted, because the HPA counts a missing pod as zero on the way up.
 //
+// Metrics that Headroom itself makes come from Own and from no rule; see prewarm/controller.
+//
 // Traps of sigs.k8s.io/custom-metrics-apiserver and what became of them:
 //
 //   - its RESTMapper is never refreshed: not used, adapter/kubernetes keeps its own;

@@ -39,8 +39,19 @@ type Lister interface {
 	Listed() []rules.Entry
 }
 
-// Provider answers both metrics APIs. All fields are needed but Missing.
+// Own answers for metrics that are made here and come from no rule, such as those of Headroom objects.
+type Own interface {
+	// Owns says whether a metric of a resource is one of them; an external metric where the resource is the zero one.
+	Owns(resource schema.GroupResource, metric string) bool
+	provider.MetricsProvider
+}
+
+// Provider answers both metrics APIs. All fields are needed but Own and Missing.
+//
+// What Own owns is its alone: a rule that gives a metric of the same name and kind is never asked, whether Own has a value or
+// not. Otherwise an HPA would be told another number whenever a decision is missing, which is when none should be told.
 type Provider struct {
+	Own       Own
 	Values    Values
 	Resources *kubernetes.Resources
 	Objects   *kubernetes.Objects
@@ -51,6 +62,9 @@ type Provider struct {
 
 // GetMetricByName answers for one object; for a namespace's own metric the name is the namespace's.
 func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedName, info provider.CustomMetricInfo, metricSelector labels.Selector) (*custom_metrics.MetricValue, error) {
+	if p.owns(info.GroupResource, info.Metric) {
+		return p.Own.GetMetricByName(ctx, name, info, metricSelector)
+	}
 	asked, err := p.asked(name.Namespace, info, metricSelector)
 	if err != nil {
 		return nil, err
@@ -73,6 +87,9 @@ func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedNam
 
 // GetMetricBySelector answers for all objects that match, those without a value left out and counted.
 func (p *Provider) GetMetricBySelector(ctx context.Context, namespace string, selector labels.Selector, info provider.CustomMetricInfo, metricSelector labels.Selector) (*custom_metrics.MetricValueList, error) {
+	if p.owns(info.GroupResource, info.Metric) {
+		return p.Own.GetMetricBySelector(ctx, namespace, selector, info, metricSelector)
+	}
 	asked, err := p.asked(namespace, info, metricSelector)
 	if err != nil {
 		return nil, err
@@ -141,6 +158,9 @@ func (p *Provider) pods(asked asked, view *store.View, selector labels.Selector,
 
 // GetExternalMetric answers with all rows that the selector means; the HPA sums them.
 func (p *Provider) GetExternalMetric(ctx context.Context, namespace string, metricSelector labels.Selector, info provider.ExternalMetricInfo) (*external_metrics.ExternalMetricValueList, error) {
+	if p.owns(schema.GroupResource{}, info.Metric) {
+		return p.Own.GetExternalMetric(ctx, namespace, metricSelector, info)
+	}
 	selector := kubernetes.SelectorOf(metricSelector)
 	want := collect.Want{
 		Key:      store.Key{Kind: rules.External, Namespace: namespace, Metric: info.Metric, Selector: selector.String()},
@@ -171,10 +191,36 @@ func (p *Provider) GetExternalMetric(ctx context.Context, namespace string, metr
 	return answer, nil
 }
 
+func (p *Provider) owns(resource schema.GroupResource, metric string) bool {
+	return p.Own != nil && p.Own.Owns(resource, metric)
+}
+
+// Listed is what discovery shows: what the lister lists, and Own's metrics in place of others of their names.
+func (p *Provider) Listed() []rules.Entry {
+	listed := p.Lister.Listed()
+	if p.Own == nil {
+		return listed
+	}
+	var entries []rules.Entry
+	for _, info := range p.Own.ListAllMetrics() {
+		resource := rules.Resource{Group: info.GroupResource.Group, Name: info.GroupResource.Resource}
+		entries = append(entries, rules.Entry{Kind: rules.Custom, Resource: resource, Metric: info.Metric, Namespaced: info.Namespaced})
+	}
+	for _, info := range p.Own.ListAllExternalMetrics() {
+		entries = append(entries, rules.Entry{Kind: rules.External, Metric: info.Metric, Namespaced: true})
+	}
+	for _, entry := range listed {
+		if !p.owns(schema.GroupResource{Group: entry.Resource.Group, Resource: entry.Resource.Name}, entry.Metric) {
+			entries = append(entries, entry)
+		}
+	}
+	return entries
+}
+
 // ListAllMetrics lists what discovery shows of custom.metrics.k8s.io.
 func (p *Provider) ListAllMetrics() []provider.CustomMetricInfo {
 	var infos []provider.CustomMetricInfo
-	for _, entry := range p.Lister.Listed() {
+	for _, entry := range p.Listed() {
 		if entry.Kind == rules.Custom {
 			infos = append(infos, provider.CustomMetricInfo{
 				GroupResource: schema.GroupResource{Group: entry.Resource.Group, Resource: entry.Resource.Name},
@@ -188,7 +234,7 @@ func (p *Provider) ListAllMetrics() []provider.CustomMetricInfo {
 // ListAllExternalMetrics lists what discovery shows of external.metrics.k8s.io.
 func (p *Provider) ListAllExternalMetrics() []provider.ExternalMetricInfo {
 	var infos []provider.ExternalMetricInfo
-	for _, entry := range p.Lister.Listed() {
+	for _, entry := range p.Listed() {
 		if entry.Kind == rules.External {
 			infos = append(infos, provider.ExternalMetricInfo{Metric: entry.Metric})
 		}
