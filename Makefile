@@ -33,8 +33,9 @@ unit: ## the fast tests, with the race detector (under two minutes once compiled
 	$(GO) -C test/cluster test .
 
 .PHONY: conformance
-conformance: ## the presets and the batching against a real PromQL engine, in a module of its own
+conformance: ## the presets and the batching against a real PromQL engine, the HPA's arithmetic against its controller; each in a module of its own
 	$(GO) -C test/conformance/promql test ./...
+	$(GO) -C test/cluster/hpa test -count=1 .
 
 .PHONY: e2e
 e2e: ## the product's story on a real control plane (about 15 minutes, and as long for the first compile)
