@@ -148,11 +148,14 @@ type Row struct {
 	Value  float64
 }
 
+// exporterOvershoot: DCGM's SM activity of GPU instances has been seen at 1.29 (NVIDIA/DCGM issue 152) and means full.
+const exporterOvershoot = 0.5
+
 // FromExporter turns a scrape of a dcgm-exporter into readings of this node's slices, as of now. interval is the exporter's, since
 // a value says nothing of its time. A GPU instance's value goes to its compute instances: as Exact where the instance is one slice
 // with one compute instance, so that both are the same; as Aggregate elsewhere. With correct set, graphics activity of
-// an Ampere GPU instance of G slices shared out over compute instances of C slices in all becomes min(1, value·G/C), marked as
-// Corrected; that is inferred from NVIDIA/DCGM issue 138 and not confirmed by NVIDIA, hence an option.
+// an Ampere GPU instance of G slices with C compute instances of equal size becomes min(1, value·G/C) of each, marked as Corrected;
+// that is inferred from NVIDIA/DCGM issue 138 and not confirmed by NVIDIA, hence an option.
 func FromExporter(rows []Row, inv *Inventory, correct bool, now time.Time, interval time.Duration) (readings []Reading, refused int) {
 	memory := memoryTotals(rows)
 	for _, row := range rows {
@@ -169,12 +172,9 @@ func FromExporter(rows []Row, inv *Inventory, correct bool, now time.Time, inter
 		var why Absence
 		if f.Signal.Bytes() {
 			r.Window = 0
-			r.Value, why = bytesOf(row.Value * float64(f.Scale))
+			r.Value, why = Amount(row.Value * float64(f.Scale))
 		} else {
-			r.Value, _, why = Ratio(min(row.Value*float64(f.Scale), 1+MaxOvershoot)) // its SM activity of GPU instances is known to exceed 1
-			if row.Value*float64(f.Scale) > 1.5 {
-				why = OutOfRange
-			}
+			r.Value, _, why = Ratio(row.Value*float64(f.Scale), exporterOvershoot)
 		}
 		if why != 0 {
 			refused++
@@ -197,10 +197,9 @@ func readingsOf(r Reading, gpu *GPU, f Field, correct bool) []Reading {
 	if r.Slice.Level == WholeGPU {
 		return []Reading{r}
 	}
-	computeSlices, members := 0, []Device(nil)
+	var members []Device
 	for _, d := range gpu.Devices {
 		if d.Slice.GPUInstance() == r.Slice {
-			computeSlices += d.Profile.ComputeSlices
 			members = append(members, d)
 		}
 	}
@@ -211,7 +210,7 @@ func readingsOf(r Reading, gpu *GPU, f Field, correct bool) []Reading {
 		switch {
 		case !one.Valid() || f.Signal.Bytes() || f.Signal == DRAMActive: // the GPU instance's own
 		case d.Profile.GPUSlices == 1 && len(members) == 1:
-		case correct && f.Signal == GraphicsActive && f.Quality == Exact && gpu.Architecture == Ampere && computeSlices > 0 && sameSize(members):
+		case correct && f.Signal == GraphicsActive && f.Quality == Exact && gpu.Architecture == Ampere && sameSize(members):
 			one.Value = min(1, one.Value*float64(d.Profile.GPUSlices)/float64(len(members)))
 			one.Quality = Corrected
 		default:
@@ -231,19 +230,6 @@ func sameSize(devices []Device) bool {
 	return true
 }
 
-func bytesOf(measured float64) (float64, Absence) {
-	switch {
-	case measured != measured:
-		return 0, NotANumber
-	case measured < 0, measured > MaxMemoryBytes:
-		return 0, OutOfRange
-	}
-	return measured, 0
-}
-
-// MaxMemoryBytes bounds what one GPU can have: 16 TiB. DCGM prints "blank" values as about 9e18.
-const MaxMemoryBytes = 1 << 44
-
 // memoryTotals adds used, free and reserved up where all that there is of them is plausible.
 func memoryTotals(rows []Row) map[Slice]float64 {
 	sums, haveFree := map[Slice]float64{}, map[Slice]bool{}
@@ -256,7 +242,7 @@ func memoryTotals(rows []Row) map[Slice]float64 {
 		haveFree[slice] = haveFree[slice] || row.Name == fieldFree
 	}
 	for slice, sum := range sums {
-		if _, why := bytesOf(sum); why != 0 || !haveFree[slice] {
+		if _, why := Amount(sum); why != 0 || !haveFree[slice] {
 			delete(sums, slice)
 		}
 	}

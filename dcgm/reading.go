@@ -148,15 +148,29 @@ func (r Reading) Fresh(now time.Time, interval time.Duration) Reading {
 // can come out a little longer than it was. 1.29 has been reported (NVIDIA/DCGM issue 152); that is no rounding, and out of range.
 const MaxOvershoot = 0.05
 
-// Ratio checks a ratio as measured: in range as it is, a little above 1 as 1 with clamped set, else an absence.
-func Ratio(measured float64) (value float64, clamped bool, why Absence) {
+// Ratio checks a ratio as measured: in range as it is, up to overshoot above 1 as 1 with clamped set, else an absence.
+func Ratio(measured, overshoot float64) (value float64, clamped bool, why Absence) {
 	switch {
 	case math.IsNaN(measured):
 		return 0, false, NotANumber
-	case measured < 0, measured > 1+MaxOvershoot:
+	case measured < 0, measured > 1+overshoot:
 		return 0, false, OutOfRange
 	case measured > 1:
 		return 1, true, 0
 	}
 	return measured, false, 0
+}
+
+// MaxMemoryBytes bounds what one GPU can have: 16 TiB. DCGM prints a value that it does not have as about 9e18.
+const MaxMemoryBytes = 1 << 44
+
+// Amount checks an amount of memory as measured.
+func Amount(bytes float64) (float64, Absence) {
+	switch {
+	case math.IsNaN(bytes):
+		return 0, NotANumber
+	case bytes < 0, bytes > MaxMemoryBytes:
+		return 0, OutOfRange
+	}
+	return bytes, 0
 }
