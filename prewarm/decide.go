@@ -13,7 +13,7 @@ import "time"
 //
 // It must be called at least every StaleAfter; a longer silence, or a clock that was set back, counts as a time in which
 // nothing was known, so that the floor stands for a whole hold after it.
-func Decide(now time.Time, previous State, demand Demand, forecast Forecast, schedule windowFloor, lead LeadTime, policy Policy) (Decision, State) {
+func Decide(now time.Time, previous State, demand Demand, forecast Forecast, schedule Floor, lead LeadTime, policy Policy) (Decision, State) {
 	d := Decision{At: now, Schedule: max(schedule.Replicas, 0), Demand: demand, ForecastUsed: forecast, Lead: lead.Total()}
 	s := previous
 	keep := policy.Hold(d.Lead)
@@ -86,7 +86,7 @@ type term struct {
 
 // terms fills in what each input asks for, and gives the highest that counts. Where two ask for the same, demand goes before
 // the calendar and the calendar before the forecast: the surest first.
-func terms(d *Decision, demand Demand, forecast Forecast, schedule windowFloor, policy Policy) term {
+func terms(d *Decision, demand Demand, forecast Forecast, schedule Floor, policy Policy) term {
 	d.Need, d.Buffer = replicasFor(demand.Value, policy.PerReplica), policy.BufferReplicas
 	raw := term{d.Need + d.Buffer, ReasonReactive}
 	if demand.Saturated {
@@ -112,7 +112,7 @@ func terms(d *Decision, demand Demand, forecast Forecast, schedule windowFloor, 
 
 // capped applies the ceiling of an open window. It is applied before the hold, unlike the limits: a window that opens lowers as
 // slowly as anything else, so that a clock that jumps deletes no pods.
-func capped(replicas int, schedule windowFloor) int {
+func capped(replicas int, schedule Floor) int {
 	if schedule.MaxReplicas <= 0 {
 		return replicas
 	}

@@ -48,7 +48,7 @@ func tenths(n int) float64 {
 }
 
 func TestOneDecision(t *testing.T) {
-	office := windowFloor{Replicas: 12, Window: "office", OpensAt: noon.Add(-3*time.Hour - 30*time.Minute), ClosesAt: noon.Add(6 * time.Hour)}
+	office := Floor{Replicas: 12, Window: "office", OpensAt: noon.Add(-3*time.Hour - 30*time.Minute), ClosesAt: noon.Add(6 * time.Hour)}
 	forecast := Forecast{Value: 161, Quantile: 0.95, Horizon: 4*time.Minute + 10*time.Second, Known: true}
 	type outcome struct {
 		Need, Forecast, Schedule, Floor, AtLeast int
@@ -61,7 +61,7 @@ func TestOneDecision(t *testing.T) {
 		policy   func(*Policy)
 		demand   Demand
 		forecast Forecast
-		schedule windowFloor
+		schedule Floor
 		want     outcome
 	}{
 		{
@@ -94,15 +94,15 @@ func TestOneDecision(t *testing.T) {
 		},
 		{
 			name: "a window that opens soon", demand: known(60),
-			schedule: windowFloor{Replicas: 9, Window: "launch", OpensAt: noon.Add(time.Minute), ClosesAt: noon.Add(49 * time.Hour)},
+			schedule: Floor{Replicas: 9, Window: "launch", OpensAt: noon.Add(time.Minute), ClosesAt: noon.Add(49 * time.Hour)},
 			want:     outcome{5, 0, 9, 9, 9, true, ReasonSchedule, "window launch (2 Mar 12:01–4 Mar 13:00) asks 9, ahead of its start"},
 		},
 		{
-			name: "a window's ceiling", demand: known(240), schedule: windowFloor{Replicas: 2, MaxReplicas: 4, Window: "night"},
+			name: "a window's ceiling", demand: known(240), schedule: Floor{Replicas: 2, MaxReplicas: 4, Window: "night"},
 			want: outcome{20, 0, 2, 4, 4, true, ReasonLimits, "an open window's maxReplicas keeps it at 4; demand 240 req/s needs 20 at 12 each, + 2 buffer"},
 		},
 		{
-			name: "a window's ceiling below the floor of another gives way", demand: known(240), schedule: windowFloor{Replicas: 6, MaxReplicas: 4, Window: "late"},
+			name: "a window's ceiling below the floor of another gives way", demand: known(240), schedule: Floor{Replicas: 6, MaxReplicas: 4, Window: "late"},
 			want: outcome{20, 0, 6, 6, 6, true, ReasonLimits, "an open window's maxReplicas keeps it at 6; demand 240 req/s needs 20 at 12 each, + 2 buffer"},
 		},
 		{
@@ -202,7 +202,7 @@ func TestPolicyValidateNamesEveryProblem(t *testing.T) {
 }
 
 func TestADecisionGrowsStale(t *testing.T) {
-	d, _ := Decide(noon, State{}, known(60), Forecast{}, windowFloor{}, LeadTime{}, plan())
+	d, _ := Decide(noon, State{}, known(60), Forecast{}, Floor{}, LeadTime{}, plan())
 	if got := d.AsOf(noon.Add(StaleAfter)); !got.Valid {
 		t.Errorf("stale already: %s", got.Reason)
 	}

@@ -12,7 +12,7 @@ type explanation struct {
 	policy   Policy
 	demand   Demand
 	forecast Forecast
-	schedule windowFloor
+	schedule Floor
 	lead     LeadTime
 	now      time.Time
 	keep     time.Duration

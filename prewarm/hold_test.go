@@ -81,7 +81,7 @@ func TestTheHoldStandsForItsTimeAndNoLonger(t *testing.T) {
 	policy, lead := plan(), Fixed(4*time.Minute)
 	at := func(after time.Duration, demand Demand) Decision {
 		var d Decision
-		d, state = Decide(noon.Add(after), state, demand, Forecast{}, windowFloor{}, lead, policy)
+		d, state = Decide(noon.Add(after), state, demand, Forecast{}, Floor{}, lead, policy)
 		return d
 	}
 	at(0, known(144))
@@ -172,7 +172,7 @@ func TestWhatIsNotKnownLowersNothing(t *testing.T) {
 			state := test.state
 			state.HistoryLoaded = true
 			decide := func(after time.Duration, demand Demand) (d Decision) {
-				d, state = Decide(noon.Add(after), state, demand, Forecast{}, windowFloor{}, lead, policy)
+				d, state = Decide(noon.Add(after), state, demand, Forecast{}, Floor{}, lead, policy)
 				return d
 			}
 			test.steps(decide)
@@ -193,7 +193,7 @@ func TestANewLeaderWaitsForItsHistory(t *testing.T) {
 	policy, lead := plan(), Fixed(4*time.Minute)
 	state := Resume(14, noon)
 	decide := func(after time.Duration, demand float64) (d Decision) {
-		d, state = Decide(noon.Add(after), state, known(demand), Forecast{}, windowFloor{}, lead, policy)
+		d, state = Decide(noon.Add(after), state, known(demand), Forecast{}, Floor{}, lead, policy)
 		return d
 	}
 	d := decide(15*time.Second, 60)

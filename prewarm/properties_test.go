@@ -12,7 +12,7 @@ type moment struct {
 	now      time.Time
 	demand   Demand
 	forecast Forecast
-	schedule windowFloor
+	schedule Floor
 	loaded   bool
 }
 
@@ -46,7 +46,7 @@ func story(data []byte) (policy Policy, lead LeadTime, start State, moments []mo
 		m.demand = Demand{Value: float64(next()), Known: flags&8 == 0 || flags&16 == 0, Saturated: flags&32 != 0, Ready: next() % 16}
 		m.forecast = Forecast{Value: float64(next()), Quantile: 0.95, Horizon: lead.Total(), Known: flags&64 != 0}
 		if flags&128 != 0 {
-			m.schedule = windowFloor{Replicas: next() % 32, MaxReplicas: next() % 8 * 8, Window: "w"}
+			m.schedule = Floor{Replicas: next() % 32, MaxReplicas: next() % 8 * 8, Window: "w"}
 		}
 		moments = append(moments, m)
 	}
@@ -191,6 +191,6 @@ func BenchmarkDecide(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		now = now.Add(15 * time.Second)
-		_, state = Decide(now, state, known(60+60*random.Float64()), Forecast{Value: 130, Quantile: 0.95, Horizon: 4 * time.Minute, Known: true}, windowFloor{}, lead, policy)
+		_, state = Decide(now, state, known(60+60*random.Float64()), Forecast{Value: 130, Quantile: 0.95, Horizon: 4 * time.Minute, Known: true}, Floor{}, lead, policy)
 	}
 }
