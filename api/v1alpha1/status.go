@@ -151,6 +151,10 @@ type LeadTimeStatus struct {
 	// Measured, Initial or Fixed.
 	// +optional
 	Source string `json:"source,omitempty"`
+	// The latest scale-ups, for the next leader: when each began (seconds since 1970 in base 36), the seconds it took, and n
+	// for a new node, + for one that was never whole, t for one that was told of and not seen.
+	// +optional
+	Batches string `json:"batches,omitempty"`
 }
 
 // NextWindow is the next window of the calendar to open.
