@@ -43,7 +43,7 @@ var edgeExceptions = map[string]string{
 var apps = map[string][]string{
 	"adapter/app":    {"adapter/", "prewarm/controller", "prewarm/manifest"},
 	"forecaster/app": {"forecaster/", "adapter/prometheus"},
-	"prewarm/app":    {"prewarm/"},
+	"prewarm/app":    {"prewarm/", "adapter/prometheus"},
 	"dcgm/agent":     {"dcgm/"},
 	"bench/app":      {"bench/", "adapter/prometheus", "prewarm/manifest"},
 }
