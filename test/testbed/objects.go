@@ -50,6 +50,7 @@ func (b *Bed) applyRights(ctx context.Context) error {
 		Rules: []rbacv1.PolicyRule{
 			{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: read},
 			{APIGroups: []string{"autoscaling"}, Resources: []string{"horizontalpodautoscalers"}, Verbs: read},
+			{APIGroups: []string{"headroom.dev"}, Resources: []string{"headrooms"}, Verbs: read},
 		},
 	}, metav1.CreateOptions{})
 	if err := unlessExists(err); err != nil {
@@ -124,13 +125,8 @@ func (b *Bed) WaitAPIServices(ctx context.Context) error {
 			if err != nil {
 				return false, err.Error()
 			}
-			conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
-			available := slices.ContainsFunc(conditions, func(c any) bool {
-				condition, ok := c.(map[string]any)
-				return ok && condition["type"] == "Available" && condition["status"] == "True"
-			})
-			if !available {
-				return false, fmt.Sprint(object.GetName(), ": ", conditions)
+			if !hasCondition(object, "Available") {
+				return false, fmt.Sprint(object.GetName(), ": ", object.Object["status"])
 			}
 		}
 		return true, ""
