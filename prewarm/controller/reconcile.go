@@ -1,0 +1,211 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/headroom-autoscaler/headroom/api/v1alpha1"
+	"github.com/headroom-autoscaler/headroom/prewarm"
+	"github.com/headroom-autoscaler/headroom/prewarm/manifest"
+)
+
+// reconciler looks at one object at a time. It lives as long as a lease.
+type reconciler struct {
+	Options
+	client   client.Client
+	live     client.Reader
+	events   events.EventRecorder
+	targets  *targets
+	actuator *Actuator
+	// toleranceField says that this Kubernetes keeps the HPA's tolerance.
+	toleranceField bool
+
+	mu      sync.Mutex
+	objects map[types.NamespacedName]*object
+}
+
+// object is what is remembered of a Headroom between two looks. controller-runtime looks at one object once at a time, so
+// only the map has a lock.
+type object struct {
+	uid        types.UID
+	generation int64
+	calendar   *prewarm.Calendar
+	invalid    error // what is wrong with the spec, of this generation
+
+	state   prewarm.State
+	tracker *prewarm.Tracker
+	target  target
+	written time.Time // when the status was last written, by the wall clock
+	shown   shown     // what events have told
+}
+
+// look is everything seen and decided at one look.
+type look struct {
+	now      time.Time
+	hr       *v1alpha1.Headroom
+	hpas     []*autoscalingv2.HorizontalPodAutoscaler
+	pods     podCounts
+	policy   prewarm.Policy
+	lead     prewarm.LeadTime
+	demand   prewarm.Demand
+	outlook  Outlook
+	calendar *prewarm.Calendar
+	decision prewarm.Decision
+	held     Held
+	findings []Finding
+	failure  error // why no decision could be made
+}
+
+func (l *look) hpa() *autoscalingv2.HorizontalPodAutoscaler {
+	if len(l.hpas) == 1 {
+		return l.hpas[0]
+	}
+	return nil
+}
+
+// Reconcile decides about one object. An error is only what another try soon may mend.
+func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	began := time.Now()
+	defer func() { r.Observer.reconciled(time.Since(began)) }()
+
+	var hr v1alpha1.Headroom
+	if err := r.client.Get(ctx, request.NamespacedName, &hr); err != nil {
+		if isNotFound(err) {
+			r.forget(request.NamespacedName)
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, err
+	}
+	if hr.DeletionTimestamp != nil {
+		r.forget(request.NamespacedName)
+		return reconcile.Result{}, r.actuator.Release(ctx, &hr)
+	}
+	o := r.remembered(&hr)
+	l := &look{now: r.Clock.Now(), hr: &hr, calendar: o.calendar}
+	err := r.decide(ctx, o, l)
+	return reconcile.Result{RequeueAfter: r.Period}, errors.Join(err, r.tell(ctx, o, l))
+}
+
+// remembered is the memory of an object, begun where another leader's status ends.
+func (r *reconciler) remembered(hr *v1alpha1.Headroom) *object {
+	key := client.ObjectKeyFromObject(hr)
+	r.mu.Lock()
+	o := r.objects[key]
+	if o == nil || o.uid != hr.UID {
+		o = &object{uid: hr.UID, generation: -1, tracker: prewarm.NewTracker(prewarm.DefaultTrackerOptions())}
+		if d := hr.Status.Decision; d != nil {
+			o.state = prewarm.Resume(int(d.Floor), r.Clock.Now())
+		}
+		if l := hr.Status.LeadTime; l != nil {
+			o.tracker.Restore(l.Batches)
+		}
+		o.shown.resume(hr)
+		r.objects[key] = o
+	}
+	r.mu.Unlock()
+	if o.generation != hr.Generation {
+		o.generation, o.target = hr.Generation, target{}
+		o.calendar, o.invalid = manifest.Calendar(hr.Spec.Prewarm)
+		if o.invalid != nil {
+			o.invalid = fmt.Errorf("spec.prewarm: %w", o.invalid)
+		}
+	}
+	return o
+}
+
+func (r *reconciler) forget(key types.NamespacedName) {
+	r.mu.Lock()
+	delete(r.objects, key)
+	r.mu.Unlock()
+	r.Engines.Forget(key)
+	r.Observer.forget(key)
+}
+
+// decide gathers the inputs, asks prewarm.Decide and actuates. What it finds is in l, trouble included.
+func (r *reconciler) decide(ctx context.Context, o *object, l *look) error {
+	hr := l.hr
+	if o.invalid != nil {
+		l.failure = o.invalid
+		return nil
+	}
+	if err := r.findTarget(ctx, o, l); err != nil {
+		var none *errNoTarget
+		if l.failure = err; errors.As(err, &none) {
+			return nil
+		}
+		return err
+	}
+	var userMin, hpaMax int32
+	if found := l.hpa(); found != nil {
+		userMin, hpaMax = UserMin(hr, found), found.Spec.MaxReplicas
+	}
+	policy, err := manifest.Policy(&hr.Spec, userMin, hpaMax)
+	if err != nil {
+		l.failure = err
+		return nil
+	}
+	l.policy = policy
+
+	l.lead = o.tracker.LeadTime(l.now, r.leadPolicy(hr, r.policiesTime(l, o)))
+	l.demand = r.Demands.Demand(ctx, hr, l.pods.ready, l.now)
+	l.demand.At = l.now
+	l.demand.Ready, l.demand.NotReady, l.demand.Unschedulable = len(l.pods.ready), l.pods.notReady, l.pods.unschedulable
+	r.Engines.Observe(hr, l.now, l.demand)
+	l.outlook = r.Engines.Forecast(hr, l.now, l.lead.Total(), policy.Quantile)
+	o.state.HistoryLoaded = policy.ForecastMode == prewarm.ForecastOff || l.outlook.Settled
+	schedule := l.calendar.FloorAt(l.now, l.lead.Total())
+	l.decision, o.state = prewarm.Decide(l.now, o.state, l.demand, l.outlook.Forecast, schedule, l.lead, policy)
+
+	err = r.actuate(ctx, l)
+	l.findings = r.examine(l)
+	return err
+}
+
+func (r *reconciler) findTarget(ctx context.Context, o *object, l *look) error {
+	if o.target.selector == nil || time.Since(o.target.read) > targetFresh {
+		found, err := r.targets.read(ctx, l.hr.Namespace, l.hr.Spec.ScaleTargetRef)
+		var none *errNoTarget
+		switch {
+		case err == nil:
+			o.target = found
+		case o.target.selector == nil || errors.As(err, &none):
+			o.target = target{}
+			return err
+		} // else what was read before is believed a while longer
+	}
+	pods, views := r.podsOf(l.hr.Namespace, o.target.selector)
+	o.tracker.Update(l.now, views)
+	l.pods, l.hpas = pods, r.hpasOf(l.hr)
+	return nil
+}
+
+// actuate brings the decision to the workload. Without a valid decision nothing is lowered.
+func (r *reconciler) actuate(ctx context.Context, l *look) error {
+	w := Wanted{Floor: count(l.decision.FloorAtLeast), MayLower: l.decision.Valid}
+	if l.hr.Spec.CapacityBuffer != nil && l.decision.Valid {
+		w.SpareReplicas = r.spare(l)
+	}
+	held, err := r.actuator.Apply(ctx, l.hr, l.hpa(), w)
+	l.held = held
+	return err
+}
+
+// spare is how many replicas more the floor will be a new-node lead time from now: what spare nodes are kept for. The same
+// decision is made with the longer lead time and without a hold.
+func (r *reconciler) spare(l *look) *int32 {
+	ahead := l.lead
+	ahead.Pods.Value += l.lead.NewNodeTotal() - l.lead.Total()
+	outlook := r.Engines.Forecast(l.hr, l.now, ahead.Total(), l.policy.Quantile)
+	d, _ := prewarm.Decide(l.now, prewarm.State{HistoryLoaded: true}, l.demand, outlook.Forecast, l.calendar.FloorAt(l.now, ahead.Total()), ahead, l.policy)
+	n := count(d.Floor - l.decision.Floor)
+	return &n
+}
