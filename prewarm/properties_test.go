@@ -67,6 +67,7 @@ func play(policy Policy, lead LeadTime, state State, moments []moment, change fu
 }
 
 func checkStory(t *testing.T, data []byte) {
+	data = data[:min(len(data), 600)] // the check looks at every pair of moments
 	policy, lead, start, moments := story(data)
 	decisions := play(policy, lead, start, moments, nil)
 	keep := policy.Hold(lead.Total())
