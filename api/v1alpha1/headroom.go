@@ -31,7 +31,7 @@ type Headroom struct {
 	Spec HeadroomSpec `json:"spec"`
 	// What was decided, and why. Written by Headroom alone.
 	// +optional
-	Status HeadroomStatus `json:"status,omitempty"`
+	Status HeadroomStatus `json:"status,omitzero"`
 }
 
 // HeadroomList is a list of Headroom objects.
@@ -60,17 +60,17 @@ type HeadroomSpec struct {
 	// How long it takes from the decision to add pods to the last of them being Ready.
 	// +optional
 	// +kubebuilder:default={mode: Auto}
-	LeadTime LeadTime `json:"leadTime,omitempty"`
+	LeadTime LeadTime `json:"leadTime,omitzero"`
 
 	// The forecast of demand over the lead time. It can add replicas and never takes one away.
 	// +optional
 	// +kubebuilder:default={mode: On}
-	Forecast Forecast `json:"forecast,omitempty"`
+	Forecast Forecast `json:"forecast,omitzero"`
 
 	// Replicas beyond what demand needs.
 	// +optional
 	// +kubebuilder:default={replicas: 2, onForecast: 1}
-	Buffer Buffer `json:"buffer,omitempty"`
+	Buffer Buffer `json:"buffer,omitzero"`
 
 	// How long the floor stays at its highest before it falls: at least this. Left out: the longer of 5m and the lead time.
 	// +optional
@@ -84,12 +84,12 @@ type HeadroomSpec struct {
 	// Bounds of the floor.
 	// +optional
 	// +kubebuilder:default={maxGrowth: "2x"}
-	Limits Limits `json:"limits,omitempty"`
+	Limits Limits `json:"limits,omitzero"`
 
 	// How the floor reaches the workload.
 	// +optional
 	// +kubebuilder:default={mode: Metric}
-	Actuation Actuation `json:"actuation,omitempty"`
+	Actuation Actuation `json:"actuation,omitzero"`
 
 	// A CapacityBuffer (autoscaling.x-k8s.io/v1beta1) in the same namespace whose spec.replicas is kept at what the floor
 	// will need one new-node lead time from now, beyond what it needs already.
@@ -192,7 +192,7 @@ type LeadTime struct {
 	// +optional
 	// +kubebuilder:default="4m"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('2h')",message="leadTime.initial must be between 1s and 2h"
-	Initial metav1.Duration `json:"initial,omitempty"`
+	Initial metav1.Duration `json:"initial,omitzero"`
 	// Fixed: the lead time.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('2h')",message="leadTime.value must be between 1s and 2h"
@@ -219,12 +219,12 @@ type Forecast struct {
 	// How much being short is to be avoided.
 	// +optional
 	// +kubebuilder:default={quantile: "0.95"}
-	Risk Risk `json:"risk,omitempty"`
+	Risk Risk `json:"risk,omitzero"`
 	// How much history of demand is read back from Prometheus when Headroom starts.
 	// +optional
 	// +kubebuilder:default="336h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h') && duration(self) <= duration('1440h')",message="forecast.history must be between 1h and 1440h (60 days)"
-	History metav1.Duration `json:"history,omitempty"`
+	History metav1.Duration `json:"history,omitzero"`
 	// The time zone of the demand's day and week, as an IANA name. Left out: that of prewarm, else UTC.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
