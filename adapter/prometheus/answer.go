@@ -185,15 +185,23 @@ func readRefusal(response *http.Response) error {
 type boundedReader struct {
 	reader io.Reader
 	left   int64
+	bound  int64 // what left began with
 }
 
 func (b *boundedReader) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, fmt.Errorf("the answer is longer than %d MiB: narrow the rule's query", maxAnswerBytes>>20)
+		return 0, fmt.Errorf("the answer is longer than %s: narrow the rule's query", size(b.bound))
 	}
 	n, err := b.reader.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)
 	return n, err
+}
+
+func size(bytes int64) string {
+	if bytes < 1<<20 {
+		return fmt.Sprintf("%d KiB", bytes>>10)
+	}
+	return fmt.Sprintf("%d MiB", bytes>>20)
 }
 
 // plain takes the request's URL, with its long query, out of net/http's errors, and names a timeout as one.

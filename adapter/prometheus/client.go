@@ -113,9 +113,14 @@ func (c *Client) Timeout() time.Duration { return c.timeout }
 // Query evaluates an instant query at the server's own present time. The samples carry the evaluation's time, not the
 // scrape's: age needs a query of its own.
 func (c *Client) Query(ctx context.Context, expr string) ([]collect.Sample, error) {
+	return c.queryWithin(ctx, expr, maxAnswerBytes)
+}
+
+// queryWithin refuses an answer of more than some bytes.
+func (c *Client) queryWithin(ctx context.Context, expr string, most int64) ([]collect.Sample, error) {
 	var samples []collect.Sample
 	err := c.ask(ctx, "query", url.Values{"query": {expr}}, func(body io.Reader) (err error) {
-		samples, err = readVector(body)
+		samples, err = readVector(&boundedReader{reader: body, left: most, bound: most})
 		return err
 	})
 	return samples, err
@@ -147,6 +152,11 @@ func (c *Client) strings(ctx context.Context, endpoint, match string, lookback t
 // Range evaluates a query over [from, to] every step. Bounding the number of points is the caller's business: Prometheus
 // refuses more than 11,000 for each series.
 func (c *Client) Range(ctx context.Context, expr string, from, to time.Time, step time.Duration) ([]Series, error) {
+	return c.rangeWithin(ctx, expr, from, to, step, maxAnswerBytes)
+}
+
+// rangeWithin refuses an answer of more than some bytes.
+func (c *Client) rangeWithin(ctx context.Context, expr string, from, to time.Time, step time.Duration, most int64) ([]Series, error) {
 	form := url.Values{
 		"query": {expr},
 		"start": {formatTime(from)},
@@ -155,7 +165,7 @@ func (c *Client) Range(ctx context.Context, expr string, from, to time.Time, ste
 	}
 	var series []Series
 	err := c.ask(ctx, "query_range", form, func(body io.Reader) (err error) {
-		series, err = readMatrix(body)
+		series, err = readMatrix(&boundedReader{reader: body, left: most, bound: most})
 		return err
 	})
 	return series, err
@@ -217,7 +227,7 @@ func (c *Client) send(ctx context.Context, base *url.URL, endpoint string, form 
 	if response.StatusCode/100 != 2 {
 		return readRefusal(response)
 	}
-	return read(&boundedReader{reader: response.Body, left: maxAnswerBytes})
+	return read(&boundedReader{reader: response.Body, left: maxAnswerBytes, bound: maxAnswerBytes})
 }
 
 func (c *Client) request(ctx context.Context, base *url.URL, endpoint string, form url.Values) (*http.Request, error) {

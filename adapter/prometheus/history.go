@@ -16,6 +16,9 @@ func NewHistory(client *Client) *History { return &History{client: client} }
 // pointsEach bounds one request: Prometheus refuses more than 11,000 points for a series.
 const pointsEach = 10_000
 
+// answerBytes bounds an answer of one series: a point is written in 50 bytes at most, and labels and warnings fit the rest.
+func answerBytes(points int) int64 { return int64(64<<10 + 64*points) }
+
 // Points reads the one series that a query gives over [from, to], every step, in as many requests as it takes. Several
 // series are an error: which of them is meant?
 func (h *History) Points(ctx context.Context, query string, from, to time.Time, step time.Duration) ([]Point, error) {
@@ -28,7 +31,7 @@ func (h *History) Points(ctx context.Context, query string, from, to time.Time, 
 		if end.After(to) {
 			end = to
 		}
-		series, err := h.client.Range(ctx, query, start, end, step)
+		series, err := h.client.rangeWithin(ctx, query, start, end, step, answerBytes(int(end.Sub(start)/step)+1))
 		if err != nil {
 			return nil, err
 		}
@@ -41,4 +44,16 @@ func (h *History) Points(ctx context.Context, query string, from, to time.Time, 
 		start = end.Add(step)
 	}
 	return points, nil
+}
+
+// Now is the one sample that a query gives at the server's present time; false when it gives none. Several are an error.
+func (h *History) Now(ctx context.Context, query string) (Point, bool, error) {
+	samples, err := h.client.queryWithin(ctx, query, answerBytes(1))
+	if err != nil || len(samples) == 0 {
+		return Point{}, false, err
+	}
+	if len(samples) > 1 {
+		return Point{}, false, fmt.Errorf("the query gives %d samples (such as %v and %v); aggregate it to one", len(samples), samples[0].Labels, samples[1].Labels)
+	}
+	return Point{At: samples[0].Evaluated, Value: samples[0].Value}, true, nil
 }
