@@ -69,3 +69,10 @@ func (c *counters) snapshot() Counts {
 	defer c.mu.Unlock()
 	return Counts{Failures: maps.Clone(c.failures), Clamped: maps.Clone(c.clamped), Refused: maps.Clone(c.refused)}
 }
+
+// refuse counts a value that was dropped as out of range.
+func (c *counters) refuse(signal dcgm.Signal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refused[RefusedValue{signal, dcgm.OutOfRange}]++
+}

@@ -23,7 +23,7 @@ func (g *generations) number(inv *dcgm.Inventory, replaced func(gpu string) bool
 		gpu := &inv.GPUs[i]
 		before, known := g.gpus[gpu.UUID]
 		now := remembered{generation: before.generation, mig: gpu.MIG, devices: map[dcgm.Slice]dcgm.Device{}}
-		changed := !known || before.mig != gpu.MIG || len(before.devices) != len(gpu.Devices)
+		changed := !known || before.mig != gpu.MIG || len(before.devices) != len(gpu.Devices) || replaced(gpu.UUID)
 		for j := range gpu.Devices {
 			d := &gpu.Devices[j]
 			old, had := before.devices[d.Slice]

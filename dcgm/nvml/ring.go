@@ -22,6 +22,9 @@ type ring struct {
 // next is the buffer to take the next sample into: the oldest.
 func (r *ring) next() int { return (r.newest + 1) % ringSize }
 
+// empty says that nothing was ever taken.
+func (r *ring) empty() bool { return r.at == [ringSize]time.Time{} }
+
 // taken says that next() holds a sample of that time.
 func (r *ring) taken(at time.Time) {
 	r.newest = r.next()
