@@ -33,6 +33,8 @@ import (
 // rig is the controller with everything that it talks to. It stands still until sync.
 type rig struct {
 	answers
+	flags    hpa.Flags
+	cancel   context.CancelFunc // of the controller that runs
 	hpa      *autoscaling.HorizontalPodAutoscaler
 	other    *autoscaling.HorizontalPodAutoscaler // a second HPA of the same pods, while there is one
 	scale    autoscalingv1.Scale
@@ -42,16 +44,36 @@ type rig struct {
 	handler  cache.ResourceEventHandler
 }
 
-func newRig(ctx context.Context, flags hpa.Flags) *rig {
+func newRig(flags hpa.Flags, spec hpa.Spec) *rig {
 	r := &rig{
-		hpa:  &autoscaling.HorizontalPodAutoscaler{ObjectMeta: meta.ObjectMeta{Namespace: namespace, Name: name, UID: "1", ResourceVersion: "1"}},
-		pods: cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}),
+		flags: flags,
+		hpa:   &autoscaling.HorizontalPodAutoscaler{ObjectMeta: meta.ObjectMeta{Namespace: namespace, Name: name, UID: "1", ResourceVersion: "1"}},
+		pods:  cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}),
 	}
 	r.versions = 1
-	controller := podautoscaler.NewHorizontalController(ctx, noEvents{}, scales{r}, hpas{r: r}, mapper{}, r, hpaInformer{r}, podInformer{r},
-		10000*time.Hour, flags.DownscaleStabilization, flags.Tolerance, flags.CPUInitializationPeriod, flags.InitialReadinessDelay)
-	go controller.Run(ctx, 1)
+	r.configure(spec)
+	r.boot()
 	return r
+}
+
+func (r *rig) configure(spec hpa.Spec) { r.spec, r.hpa.Spec = spec, object(spec) }
+
+// boot starts a controller manager in the place of the one before, if there is one. It takes a second of the test's clock.
+func (r *rig) boot() {
+	r.stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	controller := podautoscaler.NewHorizontalController(ctx, noEvents{}, scales{r}, hpas{r: r}, mapper{}, r, hpaInformer{r}, podInformer{r},
+		10000*time.Hour, r.flags.DownscaleStabilization, r.flags.Tolerance, r.flags.CPUInitializationPeriod, r.flags.InitialReadinessDelay)
+	go controller.Run(ctx, 1)
+	time.Sleep(time.Second) // it waits for its caches
+}
+
+func (r *rig) stop() {
+	if r.cancel != nil {
+		r.cancel()
+		synctest.Wait()
+	}
 }
 
 // sync makes the controller look at the HPA now, by the way of an HPA that was just added, and waits until it has.
@@ -101,17 +123,14 @@ func TestMain(m *testing.M) {
 func TestController(t *testing.T) {
 	cases(t, 2000, func(t *testing.T, g gen) (compared int) {
 		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithCancel(context.Background())
-			defer func() { cancel(); synctest.Wait() }()
 			flags := g.flags()
 			spec := g.spec()
 			ours, err := hpa.New(spec, flags)
 			if err != nil {
 				t.Fatalf("%v\n%+v", err, spec)
 			}
-			r := newRig(ctx, flags)
-			time.Sleep(time.Second) // the controller waits for its caches
-			r.spec, r.hpa.Spec = spec, object(spec)
+			r := newRig(flags, spec)
+			defer r.stop()
 			replicas := int32(g.IntN(20))
 			var rivals bool
 			for range 40 {
@@ -121,7 +140,11 @@ func TestController(t *testing.T) {
 					if err := ours.Configure(spec, flags); err != nil {
 						t.Fatalf("%v\n%+v", err, spec)
 					}
-					r.spec, r.hpa.Spec = spec, object(spec)
+					r.configure(spec)
+				}
+				if g.chance(40) {
+					r.boot()
+					ours.Restart()
 				}
 				if g.chance(10) {
 					replicas = int32(g.IntN(30)) // somebody else scales
@@ -158,14 +181,17 @@ func (r *rig) differs(got hpa.Result, wrote bool) string {
 	if got.Replicas != r.scale.Spec.Replicas || got.Rescaled != wrote {
 		return fmt.Sprintf("replicas %d (written: %v), the controller says %d (%v)", got.Replicas, got.Rescaled, r.scale.Spec.Replicas, wrote)
 	}
-	for kind, c := range map[autoscaling.HorizontalPodAutoscalerConditionType]hpa.Condition{
-		autoscaling.AbleToScale:    got.Conditions.AbleToScale,
-		autoscaling.ScalingActive:  got.Conditions.ScalingActive,
-		autoscaling.ScalingLimited: got.Conditions.ScalingLimited,
-		autoscaling.ScaledToZero:   got.Conditions.ScaledToZero,
+	for _, c := range []struct {
+		kind autoscaling.HorizontalPodAutoscalerConditionType
+		ours hpa.Condition
+	}{
+		{autoscaling.AbleToScale, got.Conditions.AbleToScale},
+		{autoscaling.ScalingActive, got.Conditions.ScalingActive},
+		{autoscaling.ScalingLimited, got.Conditions.ScalingLimited},
+		{autoscaling.ScaledToZero, got.Conditions.ScaledToZero},
 	} {
-		if ours, theirs := fmt.Sprintf("%v %v", c.Status, c.Reason), r.condition(kind); ours != theirs {
-			return fmt.Sprintf("condition %s is %q, the controller says %q", kind, ours, theirs)
+		if ours, theirs := fmt.Sprintf("%v %v", c.ours.Status, c.ours.Reason), r.condition(c.kind); ours != theirs {
+			return fmt.Sprintf("condition %s is %q, the controller says %q", c.kind, ours, theirs)
 		}
 	}
 	return ""
