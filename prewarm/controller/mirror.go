@@ -27,6 +27,8 @@ type Mirror struct {
 	objects cache.Indexer
 	log     *slog.Logger
 	state   atomic.Pointer[mirrorState]
+
+	again, soon time.Duration // pauses after a failure and after a watch that ended; lookAgain and a second, shorter in tests
 }
 
 // mirrorState is nil before the first attempt has ended.
@@ -52,7 +54,7 @@ func NewMirror(config *rest.Config, log *slog.Logger) (*Mirror, error) {
 		return nil, fmt.Errorf("client for Headroom objects: %w", err)
 	}
 	return &Mirror{
-		client: client, log: log,
+		client: client, log: log, again: lookAgain, soon: time.Second,
 		objects: cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}),
 	}, nil
 }
@@ -71,12 +73,12 @@ func (m *Mirror) Run(ctx context.Context) {
 		case apierrors.IsNotFound(err):
 			_ = m.objects.Replace(nil, "") // a memory cannot fail
 			m.became(ErrNotInstalled)
-			pause(ctx, lookAgain)
+			pause(ctx, m.again)
 		case err != nil:
 			m.became(fmt.Errorf("the cluster's Headroom objects cannot be listed: %w", err))
-			pause(ctx, lookAgain)
+			pause(ctx, m.again)
 		default: // kube-apiserver has forgotten how far the watch was
-			pause(ctx, time.Second)
+			pause(ctx, m.soon)
 		}
 	}
 }
@@ -91,7 +93,7 @@ func (m *Mirror) became(unknown error) {
 	case unknown == nil:
 		m.log.Info("Headroom objects are known", "objects", len(m.objects.ListKeys()))
 	case errors.Is(unknown, ErrNotInstalled):
-		m.log.Info("no Headroom objects: their CustomResourceDefinition is not installed; looking again", "every", lookAgain)
+		m.log.Info("no Headroom objects: their CustomResourceDefinition is not installed; looking again", "every", m.again)
 	default:
 		m.log.Warn("Headroom objects are not fresh; what was seen last is served", "error", unknown, "objects", len(m.objects.ListKeys()))
 	}
@@ -131,6 +133,13 @@ func (m *Mirror) List(namespace string) []*v1alpha1.Headroom {
 	if err != nil {
 		return nil
 	}
+	return headroomsOf(found)
+}
+
+// All are the objects of all namespaces, in no particular order.
+func (m *Mirror) All() []*v1alpha1.Headroom { return headroomsOf(m.objects.List()) }
+
+func headroomsOf(found []any) []*v1alpha1.Headroom {
 	list := make([]*v1alpha1.Headroom, 0, len(found))
 	for _, object := range found {
 		if hr, ok := object.(*v1alpha1.Headroom); ok {
