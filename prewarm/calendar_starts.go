@@ -52,12 +52,19 @@ func (s *starts) moment(wall int64) int64 {
 		_, offset := t.Zone()
 		_, bound := t.ZoneBounds()
 		shows := max(at, wall-int64(offset))
-		if bound.IsZero() || shows < bound.Unix() {
+		if bound.IsZero() {
 			return shows
 		}
-		// Past the last transition that a zone file lists, Go gives the end of a year as a bound, and in a leap year puts it on
-		// 31 December; so a bound may be early, and may not lie ahead at all.
-		at = max(bound.Unix(), at+3600)
+		until := bound.Unix() // the offset holds until here
+		if until <= at {
+			// Past the last transition that a zone file lists, Go gives the end of a year as a bound, and in a leap year puts it on
+			// 31 December: a bound may be early, and on that day lies behind.
+			until = at + 3600
+		}
+		if shows < until {
+			return shows
+		}
+		at = until
 	}
 }
 
