@@ -25,14 +25,14 @@ func Decide(now time.Time, previous State, demand Demand, forecast Forecast, sch
 		d.Kind, d.Origin = ReasonInvalidPolicy, ReasonInvalidPolicy
 		d.Reason = "the policy cannot be followed: " + oneLine(err)
 		d.FloorAtLeast = max(s.floor, d.Schedule)
-		s.stand(now, d.FloorAtLeast, keep)
+		s.stand(now, d, keep)
 		return d, s
 	}
 	if !demand.usable() {
 		d.Kind, d.Origin = ReasonDemandUnknown, ReasonDemandUnknown
 		d.FloorAtLeast = limited(max(s.floor, min(d.Schedule, s.ceiling(demand, policy))), policy)
 		d.Reason = why.unknown(d.FloorAtLeast)
-		s.stand(now, d.FloorAtLeast, keep)
+		s.stand(now, d, keep)
 		return d, s
 	}
 
@@ -152,16 +152,19 @@ func (s *State) wake(now time.Time) {
 
 // stand keeps up what stands, as if it had been decided now: nothing is known that could lower it. So a time of unknown demand
 // is followed by a whole hold of known demand before anything falls.
-func (s *State) stand(now time.Time, floor int, keep time.Duration) {
-	stands, origin := floor, ReasonDemandUnknown
-	if top, ok := s.hold.top(); ok {
-		stands, origin = max(floor, int(top.replicas)), top.origin
+func (s *State) stand(now time.Time, d Decision, keep time.Duration) {
+	stands := term{d.FloorAtLeast, d.Kind}
+	if d.Schedule >= d.FloorAtLeast {
+		stands.kind = ReasonSchedule
 	}
-	s.hold.add(now, stands, origin, keep)
+	if top, ok := s.hold.top(); ok && int(top.replicas) >= stands.replicas {
+		stands = term{int(top.replicas), top.origin}
+	}
+	s.hold.add(now, stands.replicas, stands.kind, keep)
 	if top, ok := s.shadow.top(); ok {
-		s.shadow.add(now, max(floor, int(top.replicas)), top.origin, keep)
+		s.shadow.add(now, max(d.FloorAtLeast, int(top.replicas)), top.origin, keep)
 	}
-	s.settle(now, floor, keep)
+	s.settle(now, d.FloorAtLeast, keep)
 }
 
 // settle remembers the floor, and ends resuming when it has lasted a hold and the history is loaded.

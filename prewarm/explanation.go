@@ -68,8 +68,11 @@ func (e explanation) ofSchedule(replicas int) string {
 }
 
 func (e explanation) held(held term, left time.Duration, otherwise string) string {
-	return fmt.Sprintf("held at %d for %s more: the highest of the last %s, by %s; now %s",
-		held.replicas, shortly(left), shortly(e.keep), behind(held.kind), otherwise)
+	until := "for " + shortly(left) + " more"
+	if left == 0 { // calls are further apart than the hold is long
+		until = "until the next decision"
+	}
+	return fmt.Sprintf("held at %d %s: the highest of the last %s, by %s; now %s", held.replicas, until, shortly(e.keep), behind(held.kind), otherwise)
 }
 
 // behind names a kind inside a sentence.
