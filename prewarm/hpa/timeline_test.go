@@ -75,6 +75,8 @@ func TestTimelineErrorsNameTheLine(t *testing.T) {
 		{"bad rule", "behavior\nup windw=1s\n--\n0s", "there are window"},
 		{"short metric", "metric External\n--\n0s", "metric has 5 words"},
 		{"bad time", head + "soon 1", `"soon 1"`},
+		{"back in time", head + "15s 1\n0s 1", "before the sync above it, at 15s"},
+		{"too many pods", head + "0s 1 replicas=10001", "10000 at most"},
 		{"bad word", head + "0s 1 mn=2", "mn= is none of"},
 		{"too few readings", head + "0s", "0 readings for 1 metrics"},
 		{"not a number", head + "0s many", "a number"},
@@ -86,4 +88,29 @@ func TestTimelineErrorsNameTheLine(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzTimeline holds that a played file, played again, is the same.
+func FuzzTimeline(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		f.Fatal("no timelines", err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(content))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		once, err := play(text)
+		if err != nil {
+			return
+		}
+		twice, err := play(once)
+		if err != nil || twice != once {
+			t.Errorf("%v\n%s\n%s", err, once, twice)
+		}
+	})
 }

@@ -22,6 +22,7 @@ func Parse(text string) (*Timeline, error) {
 			return nil, fmt.Errorf("%q: %w", text, err)
 		}
 	}
+	last := time.Duration(0)
 	for _, text := range strings.Split(strings.TrimSuffix(body, "\n"), "\n") {
 		given, rest, _ := strings.Cut(text, "|")
 		l := line{given: strings.TrimSpace(given)}
@@ -29,6 +30,10 @@ func Parse(text string) (*Timeline, error) {
 			l.given = strings.TrimSpace(text)
 		} else if err := l.parse(rest); err != nil {
 			return nil, fmt.Errorf("%q: %w", text, err)
+		} else if l.at < last {
+			return nil, fmt.Errorf("%q: before the sync above it, at %s", text, last)
+		} else {
+			last = l.at
 		}
 		t.lines = append(t.lines, l)
 	}

@@ -101,6 +101,9 @@ func (t *Timeline) Play(now time.Time, step func(Sync) (Outcome, error)) (string
 				*change.to = *change.from
 			}
 		}
+		if replicas > maxPods {
+			return "", fmt.Errorf("%q: %d replicas; a timeline lists every pod, and takes %d at most", l.given, replicas, maxPods)
+		}
 		s := Sync{At: l.at, Spec: spec, Restart: l.restart, Workload: workload(now.Add(l.at), replicas, l.pending)}
 		var err error
 		if s.Readings, err = l.readings(spec, s.Workload); err != nil {
@@ -119,6 +122,8 @@ func (t *Timeline) Play(now time.Time, step func(Sync) (Outcome, error)) (string
 	}
 	return out.String(), nil
 }
+
+const maxPods = 10_000
 
 // Seen is the file without its third column, for a player that has none.
 func Seen(text string) string {
