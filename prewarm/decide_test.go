@@ -1,6 +1,7 @@
 package prewarm
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,8 @@ import (
 )
 
 var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+
+var nan = math.NaN()
 
 func plan() Policy {
 	return Policy{PerReplica: 12, Unit: "req/s", BufferReplicas: 2, BufferOnForecast: 1, MinReplicas: 1, MaxReplicas: 40,

@@ -78,17 +78,17 @@ func SumDemand(now time.Time, samples []Sample, maxMissing float64, settle time.
 	share := float64(len(missing)) / float64(max(settled, 1))
 	switch {
 	case known == 0 && len(missing) == 0:
-		demand.Reason = fmt.Sprintf("%d pods are Ready since less than %s and have no sample yet", len(samples), shortly(settle))
+		demand.Reason = fmt.Sprintf("no sample yet from %d pods, all Ready for less than %s", len(samples), shortly(settle))
 		return demand
 	case known == 0 || share > maxMissing*(1+relativeEpsilon):
-		demand.Reason = fmt.Sprintf("%d of %d pods Ready for over %s have no sample (%s); up to %.3g%% may lack one", len(missing), settled, shortly(settle), some(missing), 100*maxMissing)
+		demand.Reason = fmt.Sprintf("no sample from %d of %d pods Ready for over %s (%s); up to %.3g%% may lack one", len(missing), settled, shortly(settle), some(missing), 100*maxMissing)
 		return demand
 	}
 	demand.Known = true
 	demand.Filled = len(missing)
 	demand.Value = sum + float64(demand.Filled)*sum/float64(known)
 	if demand.Filled > 0 {
-		demand.Reason = fmt.Sprintf("%d of %d pods Ready for over %s have no sample (%s) and count as the mean of the rest", demand.Filled, settled, shortly(settle), some(missing))
+		demand.Reason = fmt.Sprintf("no sample from %d of %d pods Ready for over %s (%s), counted as the mean of the rest", demand.Filled, settled, shortly(settle), some(missing))
 	}
 	return demand
 }

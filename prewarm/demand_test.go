@@ -29,15 +29,15 @@ func TestSumDemand(t *testing.T) {
 		{"idle", pods(12, 0), Demand{Value: 0, Known: true, Ready: 12}},
 		{
 			"one of ten is missing, which is allowed", append(pods(9, 5), Sample{Pod: "late", ReadySince: old}),
-			Demand{Value: 50, Known: true, Ready: 10, Filled: 1, Reason: "1 of 10 pods Ready for over 30s have no sample (late) and count as the mean of the rest"},
+			Demand{Value: 50, Known: true, Ready: 10, Filled: 1, Reason: "no sample from 1 of 10 pods Ready for over 30s (late), counted as the mean of the rest"},
 		},
 		{
 			"one of nine is missing, which is too many", append(pods(8, 5), Sample{Pod: "late", ReadySince: old}),
-			Demand{Ready: 9, Reason: "1 of 9 pods Ready for over 30s have no sample (late); up to 10% may lack one"},
+			Demand{Ready: 9, Reason: "no sample from 1 of 9 pods Ready for over 30s (late); up to 10% may lack one"},
 		},
 		{
 			"nobody knows since when it is Ready", append(pods(8, 5), Sample{Pod: "late"}),
-			Demand{Ready: 9, Reason: "1 of 9 pods Ready for over 30s have no sample (late); up to 10% may lack one"},
+			Demand{Ready: 9, Reason: "no sample from 1 of 9 pods Ready for over 30s (late); up to 10% may lack one"},
 		},
 		{
 			"a pod that has just become Ready may lack one", append(pods(8, 5), Sample{Pod: "new", ReadySince: young}),
@@ -49,19 +49,19 @@ func TestSumDemand(t *testing.T) {
 		},
 		{
 			"only new pods", []Sample{{Pod: "new", ReadySince: young}, {Pod: "newer", ReadySince: young}},
-			Demand{Ready: 2, Reason: "2 pods are Ready since less than 30s and have no sample yet"},
+			Demand{Ready: 2, Reason: "no sample yet from 2 pods, all Ready for less than 30s"},
 		},
 		{
 			"many are missing", []Sample{{Pod: "d"}, {Pod: "b"}, {Pod: "c"}, {Pod: "a"}, {Pod: "e"}},
-			Demand{Ready: 5, Reason: "5 of 5 pods Ready for over 30s have no sample (a, b, c and 2 more); up to 10% may lack one"},
+			Demand{Ready: 5, Reason: "no sample from 5 of 5 pods Ready for over 30s (a, b, c and 2 more); up to 10% may lack one"},
 		},
 		{
 			"what is no number is missing", append(pods(18, 5), Sample{Pod: "nan", Value: nan, Known: true, ReadySince: old}, Sample{Pod: "minus", Value: -3, Known: true, ReadySince: old}),
-			Demand{Value: 100, Known: true, Ready: 20, Filled: 2, Reason: "2 of 20 pods Ready for over 30s have no sample (minus, nan) and count as the mean of the rest"},
+			Demand{Value: 100, Known: true, Ready: 20, Filled: 2, Reason: "no sample from 2 of 20 pods Ready for over 30s (minus, nan), counted as the mean of the rest"},
 		},
 		{
 			"infinite", []Sample{{Pod: "a", Value: math.Inf(1), Known: true, ReadySince: old}},
-			Demand{Ready: 1, Reason: "1 of 1 pods Ready for over 30s have no sample (a); up to 10% may lack one"},
+			Demand{Ready: 1, Reason: "no sample from 1 of 1 pods Ready for over 30s (a); up to 10% may lack one"},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -110,9 +110,12 @@ func (t *Tracker) LeadTime(now time.Time, policy LeadPolicy) LeadTime {
 	lead.Pods = estimate(counted, policy.Percentile)
 	if lead.Pods.Finished >= policy.MinBatches {
 		lead.Source = LeadMeasured
-		lead.Reason = fmt.Sprintf("P%g of %d %s: %s", 100*policy.Percentile, lead.Pods.Finished+lead.Pods.Unfinished, of, lead.Pods)
+		lead.Reason = fmt.Sprintf("P%s of %d %s: %s", number(100*policy.Percentile), lead.Pods.Finished+lead.Pods.Unfinished, of, lead.Pods)
 		if lead.Pods.Unfinished > 0 {
 			lead.Reason += fmt.Sprintf(" (%d of them not Ready so far)", lead.Pods.Unfinished)
+		}
+		if told := countTold(counted); told > 0 {
+			lead.Reason += fmt.Sprintf(" (%d of them by what their pods' conditions say)", told)
 		}
 		return lead
 	}
@@ -122,7 +125,7 @@ func (t *Tracker) LeadTime(now time.Time, policy LeadPolicy) LeadTime {
 	for _, b := range counted {
 		if !b.Finished && b.Took > lead.Pods.Value { // the guess is proven too low
 			lead.Pods.Value, lead.Pods.AtLeast = b.Took, true
-			lead.Reason = fmt.Sprintf("at least %s: %d pods begun at %s were not Ready by then; fewer than %d %s have been (%d so far)",
+			lead.Reason = fmt.Sprintf("at least %s: a batch of %d begun at %s is not Ready by then; fewer than %d %s have become so (%d so far)",
 				shortly(b.Took), b.Pods, b.Began.UTC().Format("15:04:05Z"), policy.MinBatches, of, lead.Pods.Finished)
 		}
 	}
@@ -153,6 +156,15 @@ func estimate(batches []Batch, p float64) Estimate {
 	value, reached := survivalQuantile(observations, p)
 	e.Value, e.Known, e.AtLeast = value, true, !reached
 	return e
+}
+
+func countTold(batches []Batch) (n int) {
+	for _, b := range batches {
+		if b.Told {
+			n++
+		}
+	}
+	return n
 }
 
 func onlyNewNode(batches []Batch, newNode bool) []Batch {

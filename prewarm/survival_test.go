@@ -46,7 +46,7 @@ func TestSurvivalQuantileOfTheTextbook(t *testing.T) {
 
 // redistributed is the same quantile by another road: the weight of an unfinished observation goes in equal parts to all that
 // lasted longer (Efron 1967). In whole numbers of 1/denominator it would be exact; here it is told how near it came.
-func redistributed(observations []observation, p float64) (quantile time.Duration, reached, close bool) {
+func redistributed(observations []observation, p float64) (quantile time.Duration, reached, near bool) {
 	sorted := slices.Clone(observations)
 	slices.SortFunc(sorted, func(a, b observation) int {
 		if a.took == b.took && a.finished != b.finished {
@@ -65,10 +65,10 @@ func redistributed(observations []observation, p float64) (quantile time.Duratio
 	for i, o := range sorted {
 		if o.finished {
 			done += weights[i]
-			close = close || math.Abs(done-p) < 1e-6
+			near = near || math.Abs(done-p) < 1e-6
 			if done >= p {
 				// All that finish at this very time belong to it; they only add.
-				return o.took, true, close
+				return o.took, true, near
 			}
 			continue
 		}
@@ -79,7 +79,7 @@ func redistributed(observations []observation, p float64) (quantile time.Duratio
 	if len(sorted) > 0 {
 		quantile = sorted[len(sorted)-1].took
 	}
-	return quantile, false, close
+	return quantile, false, near
 }
 
 func TestSurvivalQuantileAgainstRedistribution(t *testing.T) {
@@ -91,8 +91,8 @@ func TestSurvivalQuantileAgainstRedistribution(t *testing.T) {
 			observations[i] = observation{time.Duration(1+random.IntN(40)) * time.Second, random.IntN(4) > 0}
 		}
 		p := 0.05 + 0.949*random.Float64()
-		want, wantReached, close := redistributed(observations, p)
-		if close {
+		want, wantReached, near := redistributed(observations, p)
+		if near {
 			continue // within rounding of a step
 		}
 		compared++

@@ -11,7 +11,8 @@ type TrackerOptions struct {
 	// BatchGap is how far apart in their creation two pods of one raise may be. A ReplicaSet creates its pods at 20 a second
 	// or faster, and the HPA's next raise comes 15 s later at the soonest: 5 s lies between.
 	BatchGap time.Duration
-	// GiveUp is the age at which a pod that is not Ready counts as failed. It also bounds the estimate.
+	// GiveUp is the age at which a pod that is not Ready counts as failed. It also bounds the estimate, so it should lie well
+	// above the lead time that the object expects.
 	GiveUp     time.Duration
 	MaxBatches int           // the latest so many count
 	MaxAge     time.Duration // and none that is older

@@ -225,7 +225,7 @@ func TestLeadTimeOverBatches(t *testing.T) {
 		},
 		{
 			name: "too few, and the guess is proven too low", fleet: batches(1, func(int) fakePod { return warm(minutes(20)) }), until: 10, total: 10*time.Minute + 35*time.Second, newNode: 10*time.Minute + 35*time.Second,
-			source: LeadInitial, reason: "at least 10m0s: 1 pods begun at 12:00:00Z were not Ready by then; fewer than 5 batches have been (0 so far)", warm: "at least 10m0s", onFresh: "unknown",
+			source: LeadInitial, reason: "at least 10m0s: a batch of 1 begun at 12:00:00Z is not Ready by then; fewer than 5 batches have become so (0 so far)", warm: "at least 10m0s", onFresh: "unknown",
 		},
 		{
 			name: "enough", fleet: batches(10, func(i int) fakePod { return warm(minutes(1) + time.Duration(i)*15*time.Second) }), until: 110, total: 3*time.Minute + 35*time.Second, newNode: 3*time.Minute + 35*time.Second,

@@ -1,5 +1,0 @@
-package prewarm
-
-import "math"
-
-var nan = math.NaN()
