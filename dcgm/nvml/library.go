@@ -282,7 +282,7 @@ func (l *Library) gpmAbsence(gpu *dcgm.GPU) dcgm.Absence {
 	broke := l.restart[gpu.UUID]
 	l.mu.Unlock()
 	switch {
-	case !gpu.GPM:
+	case !gpu.GPM, !l.symbols["nvmlGpmSampleFree"]: // without which every MIG change would leak
 		return dcgm.NotSupported
 	case broke, l.opts.withoutGPM(gpu.UUID):
 		return dcgm.DriverTooOld

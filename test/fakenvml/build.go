@@ -16,8 +16,8 @@ var source embed.FS
 // ErrNoCompiler says that this machine has none. CI's has one.
 var ErrNoCompiler = errors.New("no C compiler here (cc): the fake of libnvidia-ml cannot be built")
 
-// Build compiles the library into dir and returns its path. The symbols named in without are left out, as an old driver leaves out what
-// it does not know.
+// Build compiles the library into dir and returns its path. The symbols named in without are left out, as an old driver leaves out what it
+// does not know. Libraries built into one dir are compiled once and linked each.
 func Build(dir string, without ...string) (string, error) {
 	cc := os.Getenv("CC")
 	if cc == "" {
@@ -34,24 +34,33 @@ func Build(dir string, without ...string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the fake's source: %w", err)
 	}
-	file, library := filepath.Join(dir, "fakenvml.c"), filepath.Join(dir, "libnvidia-ml.so.1")
-	if err := os.WriteFile(file, code, 0o600); err != nil {
-		return "", fmt.Errorf("write the fake's source: %w", err)
+	file, object := filepath.Join(dir, "fakenvml.c"), filepath.Join(dir, "fakenvml.o")
+	if _, err := os.Stat(object); err != nil {
+		if err := os.WriteFile(file, code, 0o600); err != nil {
+			return "", fmt.Errorf("write the fake's source: %w", err)
+		}
+		if err := run(cc, "-c", "-fPIC", "-O1", "-pthread", "-DNVML_NO_UNVERSIONED_FUNC_DEFS=1", "-I", header, "-o", object, file); err != nil {
+			return "", err
+		}
 	}
-	symbols := filepath.Join(dir, "symbols.map")
+	library := filepath.Join(dir, "libnvidia-ml.so.1")
 	exports := "{ global: nvml*; local: *; };"
 	if len(without) > 0 {
 		exports = "{ global: nvml*; local: " + strings.Join(without, "; ") + "; };"
+		library = filepath.Join(dir, "without-"+without[0]+".so")
 	}
+	symbols := library + ".map"
 	if err := os.WriteFile(symbols, []byte(exports), 0o600); err != nil {
 		return "", fmt.Errorf("write the fake's exports: %w", err)
 	}
-	compile := exec.Command(cc, "-shared", "-fPIC", "-O1", "-pthread", "-fvisibility=hidden", "-DNVML_NO_UNVERSIONED_FUNC_DEFS=1", "-I", header,
-		"-Wl,-soname,libnvidia-ml.so.1", "-Wl,--version-script="+symbols, "-o", library, file)
-	if out, err := compile.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("compile the fake: %w\n%s", err, out)
+	return library, run(cc, "-shared", "-pthread", "-Wl,-soname,libnvidia-ml.so.1", "-Wl,--version-script="+symbols, "-o", library, object)
+}
+
+func run(name string, args ...string) error {
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("build the fake: %w\n%s", err, out)
 	}
-	return library, nil
+	return nil
 }
 
 // headerDirectory is where the required go-nvml keeps nvml.h.

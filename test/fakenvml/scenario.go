@@ -18,10 +18,12 @@ type Scenario struct {
 	GrowBy, GrowTimes int
 	// MaxGPMMetric is the first GPM metric id that this driver does not know; 0 for all known.
 	MaxGPMMetric int
-	GPUs         []GPU
-	Rules        []Rule
-	Metrics      []Metric
-	Events       []Event
+	// BreakMemory makes memory of MIG devices unreadable once a GPU instance was sampled, as driver 535.129.03 is said to.
+	BreakMemory bool
+	GPUs        []GPU
+	Rules       []Rule
+	Metrics     []Metric
+	Events      []Event
 }
 
 // Activity is in percent, as GPM gives it. NaN is NaN.
@@ -122,7 +124,7 @@ func (s Scenario) String() string {
 		maxMetric = 477
 	}
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("driver version=%s init=%d grow=%d growtimes=%d gpmmax=%d", driver, s.Init, s.GrowBy, s.GrowTimes, maxMetric)
+	line("driver version=%s init=%d grow=%d growtimes=%d gpmmax=%d break=%d", driver, s.Init, s.GrowBy, s.GrowTimes, maxMetric, flag(s.BreakMemory))
 	for i, g := range s.GPUs {
 		line("gpu uuid=%s name=%s pci=%s minor=%d arch=%d virt=%d mig=%d gpm=%d migsms=%d maxmig=%d util=%d mem=%g used=%g reserved=%g %s", g.UUID,
 			strings.ReplaceAll(g.Name, " ", "_"), g.PCI, g.Minor, g.Architecture, g.Virtualization, g.MIG, flag(g.GPM), g.MIGSMs, g.MaxMIG, g.Utilization, g.MemoryMiB, g.UsedMiB, g.ReservedMiB, g.Activity)

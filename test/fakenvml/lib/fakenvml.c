@@ -37,7 +37,7 @@ struct event { int gpu, seq, gi, ci; unsigned long long type, data; };
 
 static struct {
   char driver[64];
-  int init, grow, growtimes, gpmmax;
+  int init, grow, growtimes, gpmmax, breaks;
   int ngpu, ngi, nci, nproc, nrule, nmetric, nevent;
   struct gpu gpu[GPUS];
   struct gi gi[GPUS * SLICES];
@@ -57,7 +57,7 @@ static struct nvmlGpuInstance_st gi_handle[GPUS * 16];
 struct nvmlGpmSample_st { unsigned alive; int gpu, gi, ci, inc; unsigned long seq; struct activity act; };
 enum { ALIVE = 0x5a3b1e };
 static unsigned long sequence, samples_alive;
-static int grown, delivered;
+static int grown, delivered, broken;
 static struct nvmlEventSet_st { unsigned long long types[GPUS]; } the_set;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -93,6 +93,7 @@ static void line_of(char *l) {
     now.init = num(l, "init", 0);
     now.grow = num(l, "grow", 0);
     now.growtimes = num(l, "growtimes", 0);
+    now.breaks = num(l, "break", 0);
     now.gpmmax = num(l, "gpmmax", NVML_GPM_METRIC_MAX);
   } else if (!strncmp(l, "gpu ", 4)) {
     struct gpu *g = ADD(gpu, ngpu, GPUS);
@@ -302,6 +303,7 @@ API nvmlDeviceGetGpuInstanceProfileInfo(nvmlDevice_t h, unsigned profile, nvmlGp
 #define MIB 1048576.0
 API nvmlDeviceGetMemoryInfo(nvmlDevice_t h, nvmlMemory_t *v) {
   DEVICE(h);
+  if (c && broken) LEAVE(NVML_ERROR_UNKNOWN);
   double total = c ? c->mem : g->mem, used = c ? c->used : g->used + g->reserved;
   v->total = total * MIB, v->used = used * MIB, v->free = (total - used) * MIB;
   LEAVE(NVML_SUCCESS);
@@ -309,6 +311,7 @@ API nvmlDeviceGetMemoryInfo(nvmlDevice_t h, nvmlMemory_t *v) {
 API nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t h, nvmlMemory_v2_t *v) {
   DEVICE(h);
   if (v->version != nvmlMemory_v2) LEAVE(NVML_ERROR_ARGUMENT_VERSION_MISMATCH);
+  if (c && broken) LEAVE(NVML_ERROR_UNKNOWN);
   double total = c ? c->mem : g->mem, used = c ? c->used : g->used, reserved = c ? 0 : g->reserved;
   v->total = total * MIB, v->used = used * MIB, v->reserved = reserved * MIB, v->free = (total - used - reserved) * MIB;
   LEAVE(NVML_SUCCESS);
@@ -391,6 +394,7 @@ API nvmlGpmMigSampleGet(nvmlDevice_t h, unsigned id, nvmlGpmSample_t sample) {
   struct gi *i = gi_of(d->gpu, id);
   if (!g->gpm) LEAVE(NVML_ERROR_NOT_SUPPORTED);
   if (!i) LEAVE(NVML_ERROR_NOT_FOUND);
+  broken |= now.breaks;
   struct activity a = {0, 0, 0, i->dram}; // a GPU instance's own activity ends at C/G, as DCGM's does
   int inc = 0;
   for (int k = 0; k < now.nci; k++)
