@@ -31,6 +31,7 @@ func story(data []byte) (policy Policy, lead LeadTime, start State, moments []mo
 	policy.MinReplicas, policy.MaxReplicas = next()%5, []int{0, 20, 200}[next()%3]
 	policy.ScaleDownHold = []time.Duration{0, time.Minute, 20 * time.Minute}[next()%3]
 	policy.ForecastMode = ForecastMode(1 + next()%3)
+	policy.StopWhenUnschedulable = next()%3 == 0
 	lead = Fixed(time.Duration(next()) * 10 * time.Second)
 	now := noon
 	if next()%2 == 1 {
@@ -44,6 +45,10 @@ func story(data []byte) (policy Policy, lead LeadTime, start State, moments []mo
 		}
 		m := moment{now: now, loaded: flags&4 != 0}
 		m.demand = Demand{Value: float64(next()), Known: flags&8 == 0 || flags&16 == 0, Saturated: flags&32 != 0, Ready: next() % 16}
+		if flags&2 != 0 {
+			m.demand.NotReady = next() % 8
+			m.demand.Unschedulable = next() % (m.demand.NotReady + 1)
+		}
 		m.forecast = Forecast{Value: float64(next()), Quantile: 0.95, Horizon: lead.Total(), Known: flags&64 != 0}
 		if flags&128 != 0 {
 			m.schedule = Floor{Replicas: next() % 32, MaxReplicas: next() % 8 * 8, Window: "w"}
@@ -76,7 +81,11 @@ func checkStory(t *testing.T, data []byte) {
 		if d.FloorAtLeast < policy.MinReplicas || policy.MaxReplicas > 0 && d.FloorAtLeast > policy.MaxReplicas {
 			t.Fatalf("step %d: %d is outside the limits %d and %d", i, d.FloorAtLeast, policy.MinReplicas, policy.MaxReplicas)
 		}
-		if d.Valid && d.Floor < limited(d.Raw, policy) {
+		stopped := policy.StopWhenUnschedulable && d.Demand.Unschedulable > 0
+		if ceiling := limited(max(last, d.Demand.Ready+d.Demand.NotReady), policy); stopped && d.FloorAtLeast > ceiling {
+			t.Fatalf("step %d: %d, though pods find no node and %d are there or stood", i, d.FloorAtLeast, ceiling)
+		}
+		if d.Valid && !stopped && d.Floor < limited(d.Raw, policy) {
 			t.Fatalf("step %d: the floor %d does not rise at once to %d", i, d.Floor, d.Raw)
 		}
 		if d.Valid != moments[i].demand.Known || d.Valid && d.Floor != d.FloorAtLeast || d.Reason == "" || d.Kind == 0 || d.Origin == 0 {
@@ -85,17 +94,20 @@ func checkStory(t *testing.T, data []byte) {
 		if !d.Valid && d.FloorAtLeast < limited(last, policy) {
 			t.Fatalf("step %d: lowered from %d to %d while demand is unknown", i, last, d.FloorAtLeast)
 		}
-		last = d.FloorAtLeast
 		// Whatever stood or was asked for stands for a hold of the time that the calls themselves show.
 		for j := i - 1; j >= 0 && !moments[j+1].now.Before(moments[j].now) && d.At.Sub(moments[j].now) < keep; j-- {
 			asked := limited(decisions[j].Raw, policy)
 			if !decisions[j].Valid {
 				asked = decisions[j].FloorAtLeast
 			}
+			if stopped || !d.Valid { // then nothing rises but for a window, and nothing falls
+				asked = min(asked, last)
+			}
 			if d.FloorAtLeast < asked {
 				t.Fatalf("step %d: %d, but %v ago %d was asked for and the hold is %v", i, d.FloorAtLeast, d.At.Sub(moments[j].now), asked, keep)
 			}
 		}
+		last = d.FloorAtLeast
 		if i > 0 {
 			if silence := d.At.Sub(moments[i-1].now); (silence < 0 || silence > StaleAfter) && d.FloorAtLeast < decisions[i-1].FloorAtLeast {
 				t.Fatalf("step %d: lowered from %d to %d after %v without a decision", i, decisions[i-1].FloorAtLeast, d.FloorAtLeast, silence)
@@ -131,7 +143,7 @@ func checkStory(t *testing.T, data []byte) {
 		return
 	}
 	steady := moments[len(moments)-1]
-	steady.demand.Known, steady.loaded = true, true
+	steady.demand.Known, steady.demand.Unschedulable, steady.loaded = true, 0, true
 	var after []moment
 	for at := time.Duration(0); at <= keep+30*time.Second; at += 15 * time.Second {
 		m := steady
@@ -145,7 +157,7 @@ func checkStory(t *testing.T, data []byte) {
 }
 
 func FuzzDecide(f *testing.F) {
-	f.Add([]byte{2, 1, 1, 1, 0, 0, 24, 0, 64, 15, 144, 40, 160, 64, 15, 60, 40, 100})
+	f.Add([]byte{2, 1, 1, 1, 0, 0, 1, 24, 0, 64, 15, 144, 40, 160, 64, 15, 60, 40, 100})
 	f.Fuzz(checkStory)
 }
 
