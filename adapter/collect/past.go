@@ -69,3 +69,12 @@ func (c *Collector) Past(want Want, names string) ([]Past, error) {
 	}
 	return pasts, nil
 }
+
+// DefaultBackend is the one of rules that name none; false before the first configuration.
+func (c *Collector) DefaultBackend() (Backend, bool) {
+	s := c.source.Load()
+	if s == nil || s.backends[""] == nil {
+		return Backend{}, false
+	}
+	return s.backends[""].Backend, true
+}

@@ -1,0 +1,120 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/headroom-autoscaler/headroom/adapter/collect"
+	"github.com/headroom-autoscaler/headroom/adapter/kubernetes"
+	"github.com/headroom-autoscaler/headroom/adapter/prometheus"
+	"github.com/headroom-autoscaler/headroom/adapter/rules"
+	"github.com/headroom-autoscaler/headroom/adapter/store"
+	"github.com/headroom-autoscaler/headroom/api/v1alpha1"
+	"github.com/headroom-autoscaler/headroom/prewarm/controller"
+)
+
+// histories reads the past of Headroom objects' demand from the backends. It implements controller.History.
+//
+// A metric of pods is the sum over the pods that the target had at each moment. They are gone, and so are their labels: a
+// series has only their names. So the target's pods are told by the pattern that its controller names pods by, see podNames.
+type histories struct {
+	collector *collect.Collector
+	queries   *queries
+}
+
+// Past implements controller.History.
+func (h *histories) Past(ctx context.Context, hr *v1alpha1.Headroom, from, to time.Time, step time.Duration) ([]controller.Point, error) {
+	if hr.Spec.Demand.Metric == nil {
+		found, err := h.queries.past(ctx, hr, from, to, step)
+		return pointsOf(found), err
+	}
+	want, err := demandWant(hr)
+	if err != nil {
+		return nil, err
+	}
+	pasts, err := h.collector.Past(want, podNames(hr.Spec.ScaleTargetRef))
+	if err != nil {
+		return nil, fmt.Errorf("metric %s: %w", hr.Spec.Demand.Metric.Name, err)
+	}
+	for _, past := range pasts {
+		client, ok := past.Backend.Querier.(*prometheus.Client)
+		if !ok {
+			return nil, fmt.Errorf("backend %s has no history", past.Backend.Name)
+		}
+		found, err := prometheus.NewHistory(client).Points(ctx, past.Query, from, to, step)
+		if err != nil || len(found) > 0 { // else the next backend may have it
+			return pointsOf(found), err
+		}
+	}
+	return nil, nil
+}
+
+func pointsOf(found []prometheus.Point) []controller.Point {
+	points := make([]controller.Point, len(found))
+	for i, p := range found {
+		points[i] = controller.Point(p)
+	}
+	return points
+}
+
+// demandWant is what the adapter collects for an object's demand metric. Where a rule cannot be asked for a whole namespace, pods
+// are told by the target's selector, which the status has.
+func demandWant(hr *v1alpha1.Headroom) (collect.Want, error) {
+	metric := hr.Spec.Demand.Metric
+	want := collect.Want{Key: store.Key{Kind: rules.Custom, Namespace: hr.Namespace, Metric: metric.Name, Resource: rules.Resource{Name: "pods"}}}
+	if metric.Type == v1alpha1.ExternalDemand {
+		selector := labels.Everything()
+		if metric.Selector != nil {
+			var err error
+			if selector, err = metav1.LabelSelectorAsSelector(metric.Selector); err != nil {
+				return collect.Want{}, fmt.Errorf("demand.metric.selector: %w", err)
+			}
+		}
+		want.Selector = kubernetes.SelectorOf(selector)
+		want.Key.Kind, want.Key.Resource, want.Key.Selector = rules.External, rules.Resource{}, want.Selector.String()
+		return want, nil
+	}
+	if selector, err := labels.Parse(hr.Status.Selector); err == nil && !selector.Empty() {
+		want.Key.Objects = store.SelectorPrefix + selector.String()
+	}
+	return want, nil
+}
+
+const (
+	// generated are the letters and digits that Kubernetes makes up names from: those that form no words.
+	generated = "[bcdfghjklmnpqrstvwxz2456789]"
+	// generatedFrom is how much of a name is kept when five are added to it.
+	generatedFrom = 58
+)
+
+// podNames is a regular expression for the names of a workload's pods, now and in the past, that those of other workloads
+// do not match where it can be helped:
+//
+//	Deployment, Rollout    name-<hash of the template>-<five>
+//	StatefulSet            name-<number>
+//	ReplicaSet, DaemonSet  name-<five>
+//	any other              name-<anything>: another workload whose name goes on from this one's with a hyphen counts too
+//
+// Of names so long that Kubernetes cuts them off, the rest is anything.
+func podNames(target v1alpha1.ScaleTargetRef) string {
+	name := regexp.QuoteMeta(target.Name)
+	cut := func(tail int) bool { return len(target.Name)+tail > generatedFrom }
+	group := schema.FromAPIVersionAndKind(target.APIVersion, target.Kind).Group
+	switch kind := target.Kind; {
+	case group == "apps" && kind == "StatefulSet":
+		return name + "-[0-9]+"
+	case group == "apps" && (kind == "ReplicaSet" || kind == "DaemonSet") && !cut(len("-")):
+		return name + "-" + generated + "{5}"
+	case (group == "apps" && kind == "Deployment" || group == "argoproj.io" && kind == "Rollout") && !cut(len("-1234567890-")):
+		return name + "-" + generated + "{1,10}-" + generated + "{5}"
+	case len(target.Name) >= generatedFrom:
+		return regexp.QuoteMeta(target.Name[:generatedFrom]) + ".*"
+	}
+	return name + "-.*"
+}
