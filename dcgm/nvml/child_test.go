@@ -88,7 +88,8 @@ func child(t *testing.T, library string) (string, int) {
 		parts[i] = "^" + regexp.QuoteMeta(part) + "$"
 	}
 	command := exec.Command(self, "-test.run="+strings.Join(parts, "/"), "-test.count=1", "-test.timeout=60s")
-	command.Env = append(os.Environ(), childVariable+"="+t.Name(), libraryVariable+"="+library, fakenvml.Env+"="+filepath.Join(t.TempDir(), "scenario"))
+	// The race detector waits a second before a process ends, for reports of others that it does not have.
+	command.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", childVariable+"="+t.Name(), libraryVariable+"="+library, fakenvml.Env+"="+filepath.Join(t.TempDir(), "scenario"))
 	var out bytes.Buffer
 	command.Stdout, command.Stderr = &out, &out
 	var failed *exec.ExitError
