@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// ReasonKind is what a decision came from. A transition of it is worth an event; a change of the numbers alone is not.
+// ReasonKind is what a decision came from.
 type ReasonKind int
 
 const (
@@ -57,7 +57,8 @@ type Decision struct {
 
 	Kind ReasonKind
 	// Origin is the kind of the decision that holds the floor up: the same as Kind, save that in a hold and at a limit it says
-	// what was behind it. It changes less often than Kind when demand is noisy.
+	// what was behind it. Noise in demand turns Kind to Hold and back at every few looks and leaves Origin alone, so what is
+	// written or told on transitions should go by Floor, Valid and Origin.
 	Origin ReasonKind
 	Reason string // one sentence for a person
 

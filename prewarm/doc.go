@@ -28,12 +28,17 @@
 //     passed since it began.
 //   - A window's maxReplicas is applied before the hold. Only the object's limits act at once: whoever changes them means it.
 //
+// # The calendar
+//
+// FloorAt gives what the windows ask for over now … now + lead time. Its rules are told at the type Calendar.
+//
 // # What may not feed itself
 //
 // Nothing is computed from a live minimum. A live number of replicas appears twice: while the ready replicas are saturated,
 // demand is a lower bound, and the reactive term is at least ready × maxGrowth until the load is carried; and
 // stopWhenUnschedulable caps a rise at the pods that there are. The first ends by itself (Policy.Saturates says when), the
-// second cannot raise.
+// second cannot raise. The growth may overshoot: while pods are on their way the ready ones stay saturated, and as they become
+// Ready a multiple of them is more than demand needs. It is limited by limits.maxReplicas and falls a hold later.
 //
 // # Demand
 //
@@ -55,4 +60,11 @@
 //
 // The batches are told apart again from the pods that exist, so a new leader continues batches that are under way; finished
 // ones it reads from the status (Persist, Restore).
+//
+// # How it is tested
+//
+// The files under testdata are whole days played through Decide with a simulated workload, readable from top to bottom. The
+// hold, the estimate and the calendar each have a slow definition beside them in the tests; FuzzDecide checks on
+// random stories that nothing unknown lowers, that more demand never asks for less, that a forecast only adds and that the floor
+// comes to rest.
 package prewarm

@@ -430,3 +430,20 @@ func FuzzRestore(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkTrackerUpdate(b *testing.B) {
+	var f fleet
+	for i := range 40 {
+		f.raise(noon.Add(minutes(float64(5*i))), warm(minutes(2)))
+	}
+	tracker := NewTracker(DefaultTrackerOptions())
+	f.watch(tracker, noon, noon.Add(minutes(300)))
+	now := noon.Add(minutes(300))
+	views := f.views(now)
+	b.ReportAllocs()
+	for b.Loop() {
+		now = now.Add(look)
+		tracker.Update(now, views)
+		tracker.LeadTime(now, DefaultLeadPolicy())
+	}
+}
