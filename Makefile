@@ -84,3 +84,8 @@ bench-load: ## load on the metrics APIs at 100, 1,000 and 5,000 pods, beside an 
 bench-forecast: ## the forecaster beside honest baselines; TRACES=DIR for real traces, else seeded generators; writes bench/results/forecast.md
 	mkdir -p bench/results
 	$(GO) run ./forecaster/app/benchforecast $(if $(TRACES),-traces $(TRACES)) -out bench/results/forecast.md
+
+.PHONY: bench-replay
+bench-replay: ## the replay's scoreboard: cost against late work for every trace; TRACES=DIR for real traces, else seeded generators; writes bench/results/replay.md
+	mkdir -p bench/results
+	$(GO) run ./bench/app/benchreplay $(if $(TRACES),-traces $(TRACES)) -out bench/results/replay.md
