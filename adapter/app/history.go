@@ -3,7 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
-	"regexp"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -103,7 +103,8 @@ const (
 //
 // Of names so long that Kubernetes cuts them off, the rest is anything.
 func podNames(target v1alpha1.ScaleTargetRef) string {
-	name := regexp.QuoteMeta(target.Name)
+	literally := strings.NewReplacer(".", "[.]") // the one character of names that means something else in an expression
+	name := literally.Replace(target.Name)
 	cut := func(tail int) bool { return len(target.Name)+tail > generatedFrom }
 	group := schema.FromAPIVersionAndKind(target.APIVersion, target.Kind).Group
 	switch kind := target.Kind; {
@@ -114,7 +115,7 @@ func podNames(target v1alpha1.ScaleTargetRef) string {
 	case (group == "apps" && kind == "Deployment" || group == "argoproj.io" && kind == "Rollout") && !cut(len("-1234567890-")):
 		return name + "-" + generated + "{1,10}-" + generated + "{5}"
 	case len(target.Name) >= generatedFrom:
-		return regexp.QuoteMeta(target.Name[:generatedFrom]) + ".*"
+		return literally.Replace(target.Name[:generatedFrom]) + ".*"
 	}
 	return name + "-.*"
 }

@@ -15,12 +15,16 @@ const pastObject = "headroom_object"
 
 // BuildPast writes the query for all objects of the Ask's namespaces whose name matches a regular expression (of RE2, anchored
 // at both ends), as they were at any time. They need not exist any more, which is why they are not named. An external
-// rule has no objects, and names is not looked at. Ages are not asked for.
+// rule has no objects, and names is not looked at. Ages are not asked for. The expression goes into quotes that a template wrote,
+// so it must not have quotes or backslashes: a dot is [.].
 func (r *Rule) BuildPast(a Ask, names string, rs Resources) (Query, error) {
 	past := *r
 	past.Age = EvaluationAge
 	if r.Kind == External {
 		return past.Build(a, rs)
+	}
+	if strings.ContainsAny(names, "\"\\`") {
+		return Query{}, fmt.Errorf("rule %s: names: %q: must be an expression without quotes and backslashes", r.Name, names)
 	}
 	selector, err := r.selectorMatchers(a.Selector)
 	if err != nil {
