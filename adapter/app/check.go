@@ -21,6 +21,7 @@ import (
 // checkOptions are what "headroom check" can be told beside what serve can.
 type checkOptions struct {
 	*Options
+	Files   []string
 	Compare string
 	CAFile  string
 	Output  string
@@ -28,10 +29,11 @@ type checkOptions struct {
 
 // report is what check found; it is also the JSON output.
 type report struct {
-	File     string        `json:"file"`
+	File     string        `json:"file,omitempty"`
 	Rules    int           `json:"rules"`
 	Warnings []string      `json:"warnings,omitempty"`
 	Overlaps []string      `json:"overlaps,omitempty"`
+	Floors   []floor       `json:"floors,omitempty"`
 	HPAs     *hpaReport    `json:"hpas,omitempty"`
 	Answers  []comparison  `json:"answers,omitempty"`
 	Summary  *comparedWith `json:"compared,omitempty"`
@@ -52,56 +54,73 @@ func NewCheckCommand() *cobra.Command {
 	o.LogLevel = "error"
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Lint a rules file, and rehearse a move from another adapter",
+		Short: "Lint rules and manifests, say what keeps floors from workloads, rehearse a move from another adapter",
 		Long: `Lint a rules file: every problem at once, with its line and what is allowed there.
 
-With --kubeconfig it also reads the cluster's HPAs, asks the backends what each of them would be told, and says how
+With --filename it reads Headrooms and HPAs from manifests and says what would keep each floor from its workload: the HPA's
+tolerance, its targets, its policies, its maximum. HPAs without a Headroom are examined as if they were to hold a buffer of two.
+
+With neither it examines the Headrooms and HPAs of the cluster that kubectl uses.
+
+With --config and --kubeconfig it also reads the cluster's HPAs and Headrooms, examines them in the same way, asks the backends what each of them would be told, and says how
 often the HPA controller can evaluate that many.
 
 With --compare URL the adapter at that URL is asked the same questions, and the differences are printed. "cluster"
 stands for whatever serves the metrics APIs of the cluster now. Nothing is changed anywhere.
 
-The exit status is 0 when all is well, 1 when the file is refused or an answer is missing on one side.`,
+The exit status is 0 when all is well, 1 when a file is refused, a floor is swallowed or an answer is missing on one side.`,
 		Example: `  headroom check --config config.yaml
+  headroom check -f headroom.yaml -f hpa.yaml
+  kubectl headroom check
+  helm template my-release ./chart | headroom check -f -
   headroom check --config config.yaml --strict -o json
   headroom check --config config.yaml --prometheus-url http://localhost:9090 --kubeconfig ~/.kube/config
   headroom check --config config.yaml --prometheus-url http://localhost:9090 --kubeconfig ~/.kube/config --compare cluster`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.OutOrStdout()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+		},
 	}
 	fs := cmd.Flags()
 	o.AddFlags(fs)
+	fs.StringArrayVarP(&o.Files, "filename", "f", o.Files, "manifests of Headrooms and HPAs, - for standard input; may be repeated")
 	fs.StringVar(&o.Compare, "compare", o.Compare, "URL of the adapter to compare with, or \"cluster\" for the one that the cluster uses now")
 	fs.StringVar(&o.CAFile, "compare-ca-file", o.CAFile, "CA certificates that the other adapter's certificate is verified with")
 	fs.StringVarP(&o.Output, "output", "o", o.Output, "text or json")
 	return cmd
 }
 
-func (o *checkOptions) run(ctx context.Context, out io.Writer) error {
+func (o *checkOptions) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	if o.Output != "text" && o.Output != "json" {
 		return fmt.Errorf("--output: %q is not one of text, json", o.Output)
 	}
-	if o.ConfigFile == "" {
-		return errors.New("--config: a rules file is needed")
-	}
-	data, err := os.ReadFile(o.ConfigFile)
-	if err != nil {
-		return fmt.Errorf("--config: %w", err)
-	}
-	parsed, err := rules.Parse(o.ConfigFile, data, rules.ParseOptions{Strict: o.Strict, Legacy: o.Legacy, Backends: []string{commandLineBackend}})
-	if err != nil {
-		return fmt.Errorf("configuration refused:\n%w", err)
-	}
-	r := &report{File: o.ConfigFile, Rules: len(parsed.Rules)}
-	for _, warning := range parsed.Warnings {
-		r.Warnings = append(r.Warnings, warning.String())
-	}
-	for _, overlap := range overlaps(parsed) {
-		r.Overlaps = append(r.Overlaps, describeOverlap(overlap))
-	}
+	r := &report{File: o.ConfigFile}
 	var verdict error
-	if o.Kubeconfig != "" || o.Compare != "" {
-		verdict = o.cluster(ctx, r)
+	if o.ConfigFile == "" && len(o.Files) == 0 {
+		floors, err := clusterFloors(ctx, o.Kubeconfig, o.Headrooms.HPASyncPeriod)
+		if err != nil {
+			return err
+		}
+		r.Floors = floors
+	}
+	if len(o.Files) > 0 {
+		headrooms, hpas, err := readManifests(o.Files, in)
+		if err != nil {
+			return err
+		}
+		// A manifest does not say which Kubernetes will read it; the present ones keep the tolerance.
+		r.Floors = examineFloors(headrooms, hpas, true, o.Headrooms.HPASyncPeriod)
+	}
+	if o.ConfigFile != "" {
+		if err := o.rules(r); err != nil {
+			return err
+		}
+		if o.Kubeconfig != "" || o.Compare != "" {
+			verdict = o.cluster(ctx, r)
+		}
+	}
+	if n := countBad(r.Floors); n > 0 {
+		verdict = errors.Join(verdict, fmt.Errorf("%d of %d floors do not reach their workloads", n, len(r.Floors)))
 	}
 	if o.Output == "json" {
 		encoder := json.NewEncoder(out)
@@ -110,6 +129,35 @@ func (o *checkOptions) run(ctx context.Context, out io.Writer) error {
 	}
 	r.print(out)
 	return verdict
+}
+
+func countBad(floors []floor) (n int) {
+	for _, f := range floors {
+		if f.bad() {
+			n++
+		}
+	}
+	return n
+}
+
+// rules lints the rules file.
+func (o *checkOptions) rules(r *report) error {
+	data, err := os.ReadFile(o.ConfigFile)
+	if err != nil {
+		return fmt.Errorf("--config: %w", err)
+	}
+	parsed, err := rules.Parse(o.ConfigFile, data, rules.ParseOptions{Strict: o.Strict, Legacy: o.Legacy, Backends: []string{commandLineBackend}})
+	if err != nil {
+		return fmt.Errorf("configuration refused:\n%w", err)
+	}
+	r.Rules = len(parsed.Rules)
+	for _, warning := range parsed.Warnings {
+		r.Warnings = append(r.Warnings, warning.String())
+	}
+	for _, overlap := range overlaps(parsed) {
+		r.Overlaps = append(r.Overlaps, describeOverlap(overlap))
+	}
+	return nil
 }
 
 // cluster adds what the cluster's HPAs would be told, and what the other adapter says to the same.
@@ -128,6 +176,7 @@ func (o *checkOptions) cluster(ctx context.Context, r *report) error {
 	if err := adapter.settled(ctx); err != nil {
 		return err
 	}
+	r.Floors = append(r.Floors, adapter.floors()...)
 	questions, err := adapter.questions(ctx)
 	if err != nil {
 		return err
@@ -164,7 +213,7 @@ func (o *checkOptions) cluster(ctx context.Context, r *report) error {
 func (a *Adapter) settled(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*a.options.Prometheus.Timeout)
 	defer cancel()
-	for !a.loop.synced() || a.loop.firstTick.Load() == 0 {
+	for !a.loop.synced() || a.loop.firstTick.Load() == 0 || !a.headrooms.Tried() {
 		if !sleep(ctx, settle) {
 			return errors.New("the cluster's pods and HPAs could not be listed in time: does the kubeconfig allow it?")
 		}

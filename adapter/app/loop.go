@@ -16,6 +16,7 @@ import (
 
 	"github.com/headroom-autoscaler/headroom/adapter/collect"
 	"github.com/headroom-autoscaler/headroom/adapter/kubernetes"
+	"github.com/headroom-autoscaler/headroom/prewarm/controller"
 )
 
 const (
@@ -36,6 +37,8 @@ type loop struct {
 	collector *collect.Collector
 	wanted    *collect.Wanted
 	hpas      *kubernetes.HPAs
+	headrooms *controller.Mirror
+	queries   *queries
 	synced    func() bool
 	publish   func()
 
@@ -86,6 +89,8 @@ func (l *loop) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 			l.wanted.SetStanding("HPA", l.hpas.Wants()) // an object's kind may have become known
+			l.wanted.SetStanding("Headroom", headroomWants(l.headrooms.All()))
+			l.queries.ask(ctx, time.Now())
 			l.tick(ctx, false)
 			if now := time.Now(); now.Sub(published) > publishEvery {
 				l.publish()

@@ -14,6 +14,7 @@ import (
 	serveroptions "sigs.k8s.io/custom-metrics-apiserver/pkg/cmd/options"
 
 	"github.com/headroom-autoscaler/headroom/adapter/rules"
+	"github.com/headroom-autoscaler/headroom/prewarm/controller"
 )
 
 // Options are everything "headroom serve" can be told. DefaultOptions is the one source of defaults.
@@ -33,6 +34,10 @@ type Options struct {
 	FullDiscovery bool
 	Strict        bool
 	Legacy        rules.Legacy
+
+	Headrooms HeadroomOptions
+	// AllowQueries says whose demand.query is asked: of "none", "namespaced" (confined to the object's namespace), "any".
+	AllowQueries string
 
 	MetricsAddress string // "" or "0": no metrics endpoint
 	LogFormat      string // "text" or "json"
@@ -69,6 +74,8 @@ func DefaultOptions() *Options {
 		RelistInterval:  10 * time.Minute,
 		MaxWanted:       2000,
 		Serve:           []string{serveCustom, serveExternal},
+		Headrooms:       HeadroomOptions{Decide: true, Interval: controller.DefaultPeriod, HPASyncPeriod: controller.DefaultPeriod},
+		AllowQueries:    queriesNone,
 		MetricsAddress:  ":8080",
 		LogFormat:       "text",
 		LogLevel:        "info",
@@ -110,6 +117,9 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.Legacy.RawRegexps, "legacy-raw-regexps", o.Legacy.RawRegexps, "as prometheus-adapter: values of selectors and names are regular expressions")
 	fs.BoolVar(&o.Legacy.HideOverlaps, "legacy-hide-overlaps", o.Legacy.HideOverlaps, "as prometheus-adapter: of rules that give the same metric only the last is asked")
 
+	o.Headrooms.addFlags(fs)
+	fs.StringVar(&o.AllowQueries, "allow-queries", o.AllowQueries, "whether Headroom objects may measure demand by PromQL of their own (demand.query): none, namespaced (confined to the object's namespace), or any (everything that the adapter's credentials may read)")
+
 	fs.StringVar(&o.MetricsAddress, "metrics-bind-address", o.MetricsAddress, "address of the plain HTTP endpoint for Headroom's own /metrics; 0 for none")
 	fs.StringVar(&o.LogFormat, "log-format", o.LogFormat, "text or json")
 	fs.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
@@ -129,6 +139,10 @@ func (o *Options) Validate() error {
 		if d < 100*time.Millisecond {
 			bad(flag, "%s is below 100ms", d)
 		}
+	}
+	o.Headrooms.validate(bad)
+	if !slices.Contains([]string{queriesNone, queriesNamespaced, queriesAny}, o.AllowQueries) {
+		bad("allow-queries", "%q is not one of none, namespaced, any", o.AllowQueries)
 	}
 	if o.MaxAge != 0 && o.MaxAge < o.RelistInterval {
 		bad("metrics-max-age", "%s is below the relist interval (%s): series would vanish between relists", o.MaxAge, o.RelistInterval)

@@ -8,13 +8,16 @@ import (
 )
 
 func (r *report) print(out io.Writer) {
-	fmt.Fprintf(out, "%s: %d rules, no errors\n", r.File, r.Rules)
+	if r.File != "" {
+		fmt.Fprintf(out, "%s: %d rules, no errors\n", r.File, r.Rules)
+	}
 	for _, warning := range r.Warnings {
 		fmt.Fprintf(out, "warning: %s\n", warning)
 	}
 	for _, overlap := range r.Overlaps {
 		fmt.Fprintf(out, "note: %s\n", overlap)
 	}
+	printFloors(out, r.Floors)
 	if r.HPAs == nil {
 		return
 	}

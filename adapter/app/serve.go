@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	prometheusclient "github.com/prometheus/client_golang/prometheus"
@@ -30,6 +31,7 @@ import (
 	"github.com/headroom-autoscaler/headroom/adapter/prometheus"
 	"github.com/headroom-autoscaler/headroom/adapter/rules"
 	"github.com/headroom-autoscaler/headroom/adapter/store"
+	"github.com/headroom-autoscaler/headroom/prewarm/controller"
 )
 
 // Adapter is a wired "headroom serve". New makes it, Run runs it once.
@@ -40,7 +42,13 @@ type Adapter struct {
 	base      *basecmd.AdapterBase
 	factory   informers.SharedInformerFactory
 	resources *kubernetes.Resources
+	kube      *rest.Config
+	pods      *kubernetes.Pods
+	nodes     *kubernetes.Nodes
 	hpas      *kubernetes.HPAs
+	headrooms *controller.Mirror
+	engines   *controller.Engines
+	demands   controller.Demands
 	collector *collect.Collector
 	provider  *metricsapi.Provider
 	loop      *loop
@@ -90,6 +98,14 @@ func New(ctx context.Context, o *Options) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
+	nodes, err := kubernetes.NewNodes(factory)
+	if err != nil {
+		return nil, err
+	}
+	headrooms, err := controller.NewMirror(config, log.With("component", "headrooms"))
+	if err != nil {
+		return nil, err
+	}
 	loop := newLoop(o, m)
 	hpas, err := kubernetes.NewHPAs(factory, resources, loop.changed)
 	if err != nil {
@@ -108,11 +124,18 @@ func New(ctx context.Context, o *Options) (*Adapter, error) {
 		return nil, err
 	}
 	m.reloaded(nil, time.Now())
-	loop.collector, loop.wanted, loop.hpas = collector, wanted, hpas
+	loop.collector, loop.wanted, loop.hpas, loop.headrooms = collector, wanted, hpas, headrooms
 	loop.synced = func() bool { return pods.Synced() && hpas.Synced() }
+
+	queries := newQueries(o.AllowQueries, collector, o.MaxStaleness)
+	loop.queries = queries
+	engines := controller.NewEngines(controller.EnginesOptions{
+		History: &histories{collector: collector, queries: queries}, Now: o.Headrooms.clock.Now, Log: log.With("component", "forecasts"),
+	})
 
 	lister := &lister{collector: collector, resources: resources, full: o.FullDiscovery}
 	provider := &metricsapi.Provider{
+		Own:    &controller.Served{Headrooms: headrooms, Now: o.Headrooms.clock.Now},
 		Values: collector, Resources: resources, Objects: objects, Lister: lister,
 		Missing: metricsapi.NewMissing(registry, time.Now), Now: time.Now,
 	}
@@ -127,8 +150,8 @@ func New(ctx context.Context, o *Options) (*Adapter, error) {
 	}
 	loop.publish = func() { published.Publish(lister.Listed()) }
 	return &Adapter{
-		options: o, log: log, registry: registry, base: base, factory: factory, resources: resources, hpas: hpas,
-		collector: collector, provider: provider, loop: loop, config: settings, discovery: published,
+		options: o, log: log, registry: registry, base: base, factory: factory, resources: resources, kube: config, pods: pods, nodes: nodes, hpas: hpas,
+		headrooms: headrooms, demands: newDemands(collector, queries, o.CollectInterval), engines: engines, collector: collector, provider: provider, loop: loop, config: settings, discovery: published,
 	}, nil
 }
 
@@ -157,9 +180,13 @@ func (a *Adapter) collect(ctx context.Context) (stop func()) {
 	a.factory.Start(ctx.Done())
 	go a.resources.Run(ctx, func(err error) { a.log.Warn("resource names are not fresh", "error", err) })
 	go a.config.watch(ctx)
+	go a.headrooms.Run(ctx)
 	a.loop.start(ctx)
+	var deciding sync.WaitGroup
+	deciding.Go(func() { a.decide(ctx) })
 	return func() {
 		cancel()
+		deciding.Wait() // the lease is given up before the process ends
 		a.loop.wait()
 		a.factory.Shutdown()
 	}

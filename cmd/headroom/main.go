@@ -15,6 +15,7 @@ import (
 
 	adapter "github.com/headroom-autoscaler/headroom/adapter/app"
 	forecaster "github.com/headroom-autoscaler/headroom/forecaster/app"
+	prewarm "github.com/headroom-autoscaler/headroom/prewarm/app"
 )
 
 func main() {
@@ -43,7 +44,7 @@ configuration unchanged, and forecasts the maximum of the demand over the time t
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(adapter.NewServeCommand(), adapter.NewCheckCommand(), forecaster.NewCommand(forecaster.Connect))
+	cmd.AddCommand(adapter.NewServeCommand(), adapter.NewCheckCommand(), prewarm.NewExplainCommand(), forecaster.NewCommand(forecaster.Connect))
 	return cmd
 }
 

@@ -182,7 +182,7 @@ func runOnce(ctx context.Context, o Options) error {
 		targets: &targets{scales: scales, mapper: m.GetRESTMapper()}, objects: map[types.NamespacedName]*object{},
 	}
 	r.actuator = &Actuator{Client: m.GetClient(), Now: o.Clock.Now}
-	if r.toleranceField, err = toleranceField(names); err != nil {
+	if r.toleranceField, err = KeepsTolerance(o.Config); err != nil {
 		return err
 	}
 	err = builder.ControllerManagedBy(m).Named("headroom").
@@ -203,8 +203,12 @@ func runOnce(ctx context.Context, o Options) error {
 	return m.Start(ctx)
 }
 
-// toleranceField says whether this Kubernetes keeps an HPA's behavior.scaleUp.tolerance: beta and on from 1.35.
-func toleranceField(client discovery.DiscoveryInterface) (bool, error) {
+// KeepsTolerance says whether this Kubernetes keeps an HPA's behavior.scaleUp.tolerance: beta and on from 1.35, dropped before.
+func KeepsTolerance(config *rest.Config) (bool, error) {
+	client, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return false, err
+	}
 	info, err := client.ServerVersion()
 	if err != nil {
 		return false, fmt.Errorf("version of kube-apiserver: %w", err)

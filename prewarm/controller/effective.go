@@ -16,9 +16,9 @@ import (
 
 // Finding is one thing that keeps a floor from its workload, or will.
 type Finding struct {
-	Reason  string // one word, that of a condition
-	Message string // one sentence, with the way out
-	Warns   bool   // it does not bite now
+	Reason  string `json:"reason"`          // one word, that of a condition
+	Message string `json:"message"`         // one sentence, with the way out
+	Warns   bool   `json:"warns,omitempty"` // it does not bite now
 }
 
 // Setting is what an examination needs to know of an object and its surroundings.

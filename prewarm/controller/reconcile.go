@@ -48,6 +48,9 @@ type object struct {
 	shown   shown     // what events have told
 }
 
+// slowestStarts is how many times as long as its owner's guess a pod may take to start before it counts as failed.
+const slowestStarts = 3
+
 // look is everything seen and decided at one look.
 type look struct {
 	now      time.Time
@@ -101,12 +104,16 @@ func (r *reconciler) remembered(hr *v1alpha1.Headroom) *object {
 	r.mu.Lock()
 	o := r.objects[key]
 	if o == nil || o.uid != hr.UID {
-		o = &object{uid: hr.UID, generation: -1, tracker: prewarm.NewTracker(prewarm.DefaultTrackerOptions())}
+		options := prewarm.DefaultTrackerOptions()
+		options.GiveUp = max(options.GiveUp, slowestStarts*hr.Spec.LeadTime.Initial.Duration)
+		o = &object{uid: hr.UID, generation: -1, tracker: prewarm.NewTracker(options)}
 		if d := hr.Status.Decision; d != nil {
 			o.state = prewarm.Resume(int(d.Floor), r.Clock.Now())
 		}
 		if l := hr.Status.LeadTime; l != nil {
-			o.tracker.Restore(l.Batches)
+			if err := o.tracker.Restore(l.Batches); err != nil {
+				r.Log.Debug("some scale-ups in status.leadTime.batches cannot be read", "headroom", key, "error", err)
+			}
 		}
 		o.shown.resume(hr)
 		r.objects[key] = o

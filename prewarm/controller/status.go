@@ -84,7 +84,7 @@ func (r *reconciler) describe(status *v1alpha1.HeadroomStatus, o *object, l *loo
 	if d := l.decision; d.Valid {
 		status.Decision = &v1alpha1.Decision{
 			Need: count(d.Need), Buffer: count(d.Buffer), Schedule: count(d.Schedule), Floor: count(d.Floor),
-			Reason: d.Reason, Kind: d.Kind.String(), At: metav1.NewTime(d.At),
+			Reason: d.Reason, Kind: d.Origin.String(), At: metav1.NewTime(d.At),
 		}
 		if l.outlook.Forecast.Known && l.policy.ForecastMode != prewarm.ForecastOff {
 			n := count(d.Forecast)

@@ -129,6 +129,15 @@ func (a *Adapter) Get(ctx context.Context, path string) (status int, body string
 	return get(ctx, a.client, a.URL+path, a.token)
 }
 
+// Metrics is the text of the adapter's own metrics.
+func (a *Adapter) Metrics(ctx context.Context) (string, error) {
+	status, body, err := get(ctx, http.DefaultClient, a.MetricsURL, "")
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%s: %d", a.MetricsURL, status)
+	}
+	return body, err
+}
+
 // SetRules replaces the rules file; the adapter notices by itself.
 func (a *Adapter) SetRules(text string) error {
 	next := a.rulesFile + ".next"

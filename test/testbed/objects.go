@@ -56,6 +56,9 @@ func (b *Bed) applyRights(ctx context.Context) error {
 	if err := unlessExists(err); err != nil {
 		return err
 	}
+	if err := b.applyDecidingRights(ctx, subject); err != nil {
+		return err
+	}
 	for name, role := range map[string]string{"headroom": "headroom", "headroom:system:auth-delegator": "system:auth-delegator"} {
 		_, err = b.Client.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: name}, Subjects: subject, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
@@ -67,6 +70,49 @@ func (b *Bed) applyRights(ctx context.Context) error {
 	_, err = b.Client.RbacV1().RoleBindings("kube-system").Create(ctx, &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "headroom"}, Subjects: subject,
 		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "extension-apiserver-authentication-reader"},
+	}, metav1.CreateOptions{})
+	return unlessExists(err)
+}
+
+// applyDecidingRights are what it needs besides to decide about Headroom objects: in MinReplicas and ScaledObject modes to
+// write a minimum, and never to write replicas.
+func (b *Bed) applyDecidingRights(ctx context.Context, subject []rbacv1.Subject) error {
+	const name = "headroom:decide"
+	_, err := b.Client.RbacV1().ClusterRoles().Create(ctx, &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{""}, Resources: []string{"nodes"}, Verbs: []string{"get", "list", "watch"}},
+			{APIGroups: []string{"apps"}, Resources: []string{"deployments/scale", "statefulsets/scale", "replicasets/scale"}, Verbs: []string{"get"}},
+			{APIGroups: []string{"headroom.dev"}, Resources: []string{"headrooms"}, Verbs: []string{"patch"}},
+			{APIGroups: []string{"headroom.dev"}, Resources: []string{"headrooms/status"}, Verbs: []string{"patch"}},
+			{APIGroups: []string{"headroom.dev"}, Resources: []string{"headrooms/finalizers"}, Verbs: []string{"update"}},
+			{APIGroups: []string{"autoscaling"}, Resources: []string{"horizontalpodautoscalers"}, Verbs: []string{"patch"}},
+			{APIGroups: []string{"keda.sh"}, Resources: []string{"scaledobjects"}, Verbs: []string{"get", "list", "patch"}},
+			{APIGroups: []string{"autoscaling.x-k8s.io"}, Resources: []string{"capacitybuffers"}, Verbs: []string{"get", "patch"}},
+			{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
+		},
+	}, metav1.CreateOptions{})
+	if err := unlessExists(err); err != nil {
+		return err
+	}
+	_, err = b.Client.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, Subjects: subject, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
+	}, metav1.CreateOptions{})
+	if err := unlessExists(err); err != nil {
+		return err
+	}
+	_, err = b.Client.RbacV1().Roles(Namespace).Create(ctx, &rbacv1.Role{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"get", "create", "update"}},
+			{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}}, // of the lease
+		},
+	}, metav1.CreateOptions{})
+	if err := unlessExists(err); err != nil {
+		return err
+	}
+	_, err = b.Client.RbacV1().RoleBindings(Namespace).Create(ctx, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, Subjects: subject, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
 	}, metav1.CreateOptions{})
 	return unlessExists(err)
 }
