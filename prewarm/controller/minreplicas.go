@@ -30,7 +30,7 @@ func hpaObstacle(live autoscaler, p plan) (*Problem, bool) {
 		}
 	}
 	// An HPA leaves a workload with 0 replicas alone when its minimum is above 0, unless it scaled it to 0 itself and said so
-	// (Kubernetes 1.37; older ones never say so).
+	// (Kubernetes 1.37; older ones never say so). With a minimum of 0 it may still rise by its metric.
 	if min := count32(live.Object, "spec", "minReplicas"); min != nil && *min == 0 && p.claim.Held > 0 && atZero(live) {
 		return problem(WorkloadAtZero, "The workload has 0 replicas, and HPA %s does not say that it scaled it there: a minReplicas above 0 would switch the HPA off. Scale the workload to 1 once.", live.GetName()), true
 	}

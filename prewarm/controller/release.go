@@ -156,7 +156,12 @@ func giveBack(ctx context.Context, c client.Client, k kind, key types.Namespaced
 				return err
 			}
 		}
-		return disown(ctx, c, live, dryRun)
+		if dryRun || done != nil && done.To != nil && *done.To == 0 {
+			// An HPA whose minimum is 0 again may be scaling to 0 at this moment. A second write could make its status update fail,
+			// and without the condition ScaledToZero the workload would stay at 0 for ever. Headroom's name stays on the field.
+			return nil
+		}
+		return disown(ctx, c, live)
 	})
 	switch {
 	case apierrors.IsNotFound(err) || meta.IsNoMatchError(err):
@@ -204,10 +209,10 @@ func merge(ctx context.Context, c client.Client, live autoscaler, patch map[stri
 
 // disown takes Headroom's name out of the object's managed fields. Without it the merge patch that gave the minimum back would
 // own it, and its owner's next server-side apply of another value would meet a conflict with a program that is gone.
-func disown(ctx context.Context, c client.Client, live autoscaler, dryRun bool) error {
+func disown(ctx context.Context, c client.Client, live autoscaler) error {
 	mine := func(e metav1.ManagedFieldsEntry) bool { return e.Manager == fieldManager }
 	entries := live.GetManagedFields()
-	if dryRun || !slices.ContainsFunc(entries, mine) {
+	if !slices.ContainsFunc(entries, mine) {
 		return nil
 	}
 	entries = slices.DeleteFunc(entries, mine)
