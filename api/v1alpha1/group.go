@@ -20,4 +20,6 @@ func AddToScheme(scheme *runtime.Scheme) error {
 }
 
 // Resource is the plural name with the group, as errors and RBAC name it.
-func Resource(name string) schema.GroupResource { return GroupVersion.WithResource(name).GroupResource() }
+func Resource(name string) schema.GroupResource {
+	return GroupVersion.WithResource(name).GroupResource()
+}

@@ -74,7 +74,9 @@ type HeadroomSpec struct {
 
 	// How long the floor stays at its highest before it falls: at least this. Left out: the longer of 5m and the lead time.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="scaleDownHold must be between 0s and 24h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]{1,9})?(ms|s|m|h))+$') && duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="scaleDownHold must be between 0s and 24h, written like 4m30s"
 	ScaleDownHold *metav1.Duration `json:"scaleDownHold,omitempty"`
 
 	// Times at which a number of replicas is to be Ready.
@@ -132,7 +134,7 @@ type Demand struct {
 
 	// What one Ready replica carries, in the metric's unit; above zero.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="perReplica must be above 0"
+	// +kubebuilder:validation:XValidation:rule="isQuantity(string(self)) && quantity(string(self)).isGreaterThan(quantity('0'))",message="perReplica must be a quantity above 0, such as \"12\" or \"500m\""
 	PerReplica resource.Quantity `json:"perReplica"`
 
 	// The share of Ready pods that may lack a sample before demand is unknown. Up to it the missing ones count as the mean
@@ -191,11 +193,15 @@ type LeadTime struct {
 	// Auto: the lead time until enough scale-ups were seen.
 	// +optional
 	// +kubebuilder:default="4m"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('2h')",message="leadTime.initial must be between 1s and 2h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]{1,9})?(ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('2h')",message="leadTime.initial must be between 1s and 2h, written like 4m30s"
 	Initial metav1.Duration `json:"initial,omitzero"`
 	// Fixed: the lead time.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('2h')",message="leadTime.value must be between 1s and 2h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]{1,9})?(ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('2h')",message="leadTime.value must be between 1s and 2h, written like 4m30s"
 	Value *metav1.Duration `json:"value,omitempty"`
 }
 
@@ -223,7 +229,9 @@ type Forecast struct {
 	// How much history of demand is read back from Prometheus when Headroom starts.
 	// +optional
 	// +kubebuilder:default="336h"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h') && duration(self) <= duration('1440h')",message="forecast.history must be between 1h and 1440h (60 days)"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]{1,9})?(ms|s|m|h))+$') && duration(self) >= duration('1h') && duration(self) <= duration('1440h')",message="forecast.history must be between 1h and 1440h (60 days), written like 336h"
 	History metav1.Duration `json:"history,omitzero"`
 	// The time zone of the demand's day and week, as an IANA name. Left out: that of prewarm, else UTC.
 	// +optional
@@ -294,7 +302,8 @@ type Prewarm struct {
 	// +optional
 	// +kubebuilder:validation:MaxItems=400
 	// +listType=set
-	// +kubebuilder:validation:items:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`
+	// +kubebuilder:validation:items:MaxLength=32
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$')",message="an exception is a date such as 2026-12-25"
 	Exceptions []string `json:"exceptions,omitempty"`
 }
 
@@ -313,12 +322,14 @@ type Window struct {
 	Name string `json:"name"`
 	// When it starts, as a cron expression of five fields: minute, hour, day of month, month, day of week.
 	// +optional
-	// +kubebuilder:validation:MinLength=9
 	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[^ @]+( +[^ ]+){4}$')",message="schedule must have five fields (minute, hour, day of month, month, day of week), such as \"30 8 * * 1-5\""
 	Schedule string `json:"schedule,omitempty"`
 	// How long it stays open.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s') && duration(self) <= duration('8784h')",message="duration must be above 0s and at most 8784h (366 days)"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]{1,9})?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('8784h')",message="duration must be above 0s and at most 8784h (366 days), written like 9h30m"
 	Duration *metav1.Duration `json:"duration,omitempty"`
 	// When it starts, once (RFC 3339).
 	// +optional
@@ -338,7 +349,9 @@ type Window struct {
 	MaxReplicas *int32 `json:"maxReplicas,omitempty"`
 	// The replicas come one by one over this time, which ends at the window's start.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="ramp must be between 0s and 24h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]{1,9})?(ms|s|m|h))+$') && duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="ramp must be between 0s and 24h, written like 4m30s"
 	Ramp *metav1.Duration `json:"ramp,omitempty"`
 }
 
@@ -414,6 +427,7 @@ const (
 
 // CapacityBufferRef names a CapacityBuffer in the same namespace.
 type CapacityBufferRef struct {
+	// Its name.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253

@@ -159,12 +159,14 @@ type LeadTimeStatus struct {
 
 // NextWindow is the next window of the calendar to open.
 type NextWindow struct {
+	// Its name, as in spec.prewarm.
 	Name string `json:"name"`
 	// When it opens: its replicas are Ready then.
 	Opens metav1.Time `json:"opens"`
 	// When it closes.
-	Closes   metav1.Time `json:"closes"`
-	Replicas int32       `json:"replicas"`
+	Closes metav1.Time `json:"closes"`
+	// Replicas that are Ready while it is open.
+	Replicas int32 `json:"replicas"`
 	// When the floor begins to rise for it.
 	// +optional
 	RaisedFrom *metav1.Time `json:"raisedFrom,omitempty"`

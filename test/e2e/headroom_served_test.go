@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -21,6 +20,8 @@ import (
 
 // lookAgain is how long an adapter may take to notice that Headroom objects exist now, on a busy machine.
 const lookAgain = 30 * time.Second
+
+// The shared adapter serves Headroom objects and never decides: what these tests write is the only status.
 
 // headroomFor is the least that a Headroom for a deployment says.
 func headroomFor(namespace, name string) *v1alpha1.Headroom {
@@ -72,33 +73,13 @@ func answers(t *testing.T, within time.Duration, path string, status int, texts 
 	}))
 }
 
-// withoutALeader replaces the shared adapter by one that never decides, so that the only status is what the test writes.
-func withoutALeader(t *testing.T) *testbed.Adapter {
-	t.Helper()
-	must(t, shared.InstallCRDs(t.Context()))
-	shared.adapter.Stop()
-	follower, err := shared.StartAdapter(t.Context(), testbed.AdapterOptions{
-		Name: "follower-" + strings.ToLower(t.Name()), Rules: baseRules, PrometheusURL: shared.prometheus.URL, Args: append([]string{"--headrooms=false"}, fastArgs...),
-	})
-	must(t, err)
-	must(t, shared.RegisterAPIServices(t.Context(), follower.Port))
-	t.Cleanup(func() { // the next test finds the shared adapter again
-		ctx := context.Background()
-		follower.Stop()
-		must(t, shared.adapter.Start())
-		must(t, shared.adapter.WaitReady(ctx))
-		must(t, shared.RegisterAPIServices(ctx, shared.adapter.Port))
-	})
-	return follower
-}
-
 func setStatus(t *testing.T, hr *v1alpha1.Headroom, status v1alpha1.HeadroomStatus) {
 	t.Helper()
 	must(t, shared.SetHeadroomStatus(t.Context(), client.ObjectKeyFromObject(hr), status))
 }
 
 func TestHeadroomObjectsAreServedAsMetrics(t *testing.T) {
-	withoutALeader(t)
+	must(t, shared.InstallCRDs(t.Context()))
 	const ns = "served"
 	hr := headroomFor(ns, "llama")
 	hr.Status = statusOf(7, time.Now())
@@ -145,7 +126,6 @@ func TestHeadroomObjectsAreServedAsMetrics(t *testing.T) {
 }
 
 func TestTheResourceIsInstalledRemovedAndInstalledAgain(t *testing.T) {
-	withoutALeader(t)
 	must(t, shared.RemoveCRDs(t.Context()))
 	t.Cleanup(func() { must(t, shared.InstallCRDs(context.Background())) })
 	floor := externalPath("late", "headroom_replicas", "headroom=llama")
@@ -181,7 +161,7 @@ func documentedMetrics(name string) []autoscalingv2.MetricSpec {
 // TestAWindowOpensWithNoLeader: nobody ever decides here. The window opens by the replica's own clock, its pods are Ready at
 // its start, and after its end the missing decision keeps the HPA from scaling down.
 func TestAWindowOpensWithNoLeader(t *testing.T) {
-	withoutALeader(t)
+	must(t, shared.InstallCRDs(t.Context()))
 	f := deploy(t, "llm", 2)
 	opens := time.Now().Add(30 * time.Second).Truncate(time.Second)
 	hr := headroomFor(f.namespace, f.name)
@@ -220,7 +200,7 @@ func TestAWindowOpensWithNoLeader(t *testing.T) {
 
 // TestAPlainHPAScalesOnTheObjectsOwnMetric is how it works where external.metrics.k8s.io is somebody else's.
 func TestAPlainHPAScalesOnTheObjectsOwnMetric(t *testing.T) {
-	follower := withoutALeader(t)
+	must(t, shared.InstallCRDs(t.Context()))
 	f := deploy(t, "llm", 2)
 	hr := headroomFor(f.namespace, f.name)
 	hr.Status = statusOf(7, time.Now())
@@ -228,25 +208,22 @@ func TestAPlainHPAScalesOnTheObjectsOwnMetric(t *testing.T) {
 	one := resource.MustParse("1")
 	metric := testbed.ObjectMetric("headroom_replicas", "headroom.dev/v1alpha1", "Headroom", f.name, "1")
 	metric.Object.Target = autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: &one}
-	wanted := ownMetric(t, follower, "headroom_adapter_wanted_metrics")
+	wanted := ownMetric(t, "headroom_adapter_wanted_metrics")
 	must(t, shared.AddHPA(t.Context(), f.namespace, f.name, 1, 20, append(documentedMetrics(f.name), metric)...))
 	f.wait(t, 7)
 	setStatus(t, hr, statusOf(4, time.Now()))
 	f.wait(t, 4)
-	if now := ownMetric(t, follower, "headroom_adapter_wanted_metrics"); now > wanted {
+	if now := ownMetric(t, "headroom_adapter_wanted_metrics"); now > wanted {
 		t.Errorf("%v metrics are wanted of backends after an HPA asked for Headroom's own, %v before", now, wanted)
 	}
 }
 
-// ownMetric is a gauge of an adapter's.
-func ownMetric(t *testing.T, adapter *testbed.Adapter, name string) (value float64) {
+// ownMetric is a gauge of the shared adapter's.
+func ownMetric(t *testing.T, name string) (value float64) {
 	t.Helper()
-	response, err := http.Get(adapter.MetricsURL)
+	text, err := shared.adapter.Metrics(t.Context())
 	must(t, err)
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	must(t, err)
-	for line := range strings.Lines(string(body)) {
+	for line := range strings.Lines(text) {
 		if rest, ok := strings.CutPrefix(line, name+" "); ok {
 			if _, err := fmt.Sscan(rest, &value); err != nil {
 				t.Fatal(err)
