@@ -256,7 +256,7 @@ func compare(t *testing.T, r *rand.Rand, zone string, length, longest, tick time
 	}
 	for range 50 {
 		now := lowest + r.IntN(highest-lowest)
-		compareOpenings(t, calendar, o, now, min(now+r.IntN(3000), highest))
+		compareOpenings(t, calendar, o, now, now+1+r.IntN(min(3000, highest-now)))
 	}
 	if t.Failed() {
 		t.Fatalf("%s\n%s", zone, describe(windows, exceptions))
