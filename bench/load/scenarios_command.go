@@ -138,7 +138,7 @@ func startBed(ctx context.Context, o scenario.Options) (_ *scenario.Bed, stop fu
 		Dir: plane.Dir, Admin: plane.Config, AdapterKubeconfig: kubeconfig, ServingCert: cert, ServingKey: key, CAFile: plane.CAFile,
 		FrontProxyCert: plane.FrontProxyCertFile, FrontProxyKey: plane.FrontProxyKeyFile, PrometheusURL: prometheus.URL,
 		Processes: map[string]int{"prometheus": prometheus.PID()}, Headroom: program, Empty: empty, Rules: rules, Fleet: fleet,
-		Aggregate: plane.RegisterAPIServices,
+		Aggregate: plane.RegisterAPIServices, InstallHeadrooms: plane.InstallCRDs, LeaseNamespace: testbed.Namespace,
 	}
 	maps.Copy(bed.Processes, plane.PIDs)
 	bed.Pause = func(name string) error { return send(bed.Processes, name, stopSignal) }

@@ -120,3 +120,20 @@ func (c Cost) Lists() string {
 // RequestCount is the number of kube-apiserver requests by what they are, such as "POST authorization.k8s.io
 // subjectaccessreviews".
 func (c Cost) RequestCount(key string) float64 { return c.Requests[key] }
+
+// Writes are the requests that changed objects of a resource, and how many of which.
+func (c Cost) Writes(resource string) (total float64, words string) {
+	found := map[string]float64{}
+	for key, n := range c.Requests {
+		fields := strings.Fields(key)
+		if len(fields) > 1 && slices.Contains(fields[1:], resource) && slices.Contains([]string{"POST", "PUT", "PATCH", "APPLY", "DELETE"}, fields[0]) {
+			found[key] += n
+			total += n
+		}
+	}
+	parts := make([]string, 0, len(found))
+	for _, key := range Largest(found) {
+		parts = append(parts, fmt.Sprintf("%.0f %s", found[key], key))
+	}
+	return total, strings.Join(parts, ", ")
+}

@@ -33,6 +33,9 @@ type Bed struct {
 	Fleet             *exporter.Fleet
 	// Aggregate makes the metrics APIs of kube-apiserver go to the adapter on this port.
 	Aggregate func(ctx context.Context, port int) error
+	// InstallHeadrooms makes the cluster know Headroom objects; the lease of who decides is in LeaseNamespace.
+	InstallHeadrooms func(ctx context.Context) error
+	LeaseNamespace   string
 	// ManagerMetrics is one scrape of kube-controller-manager.
 	ManagerMetrics func(ctx context.Context) (meter.Reading, error)
 	// Pause and Resume stop a process by its name in Processes, and let it go on.
@@ -75,11 +78,12 @@ const (
 	Round      = "round"      // 500 HPAs through the real controller
 	Step       = "step"       // gauge to spec.replicas
 	Hung       = "hung"       // Prometheus stopped
+	Headrooms  = "headrooms"  // one replica decides for a Headroom per deployment
 )
 
 // Names lists all scenarios.
 func Names() []string {
-	return []string{Start, Background, Direct, CPU, Memory, Growth, Through, Round, Step, Hung}
+	return []string{Start, Background, Direct, CPU, Memory, Growth, Through, Round, Step, Hung, Headrooms}
 }
 
 // Problems are all that is wrong with the options.
@@ -151,7 +155,7 @@ func Run(ctx context.Context, bed *Bed, o Options) ([]report.Figure, error) {
 	for _, s := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{Through, r.through}, {Round, r.round}, {Step, r.step}, {Hung, r.hung}} {
+	}{{Through, r.through}, {Round, r.round}, {Step, r.step}, {Hung, r.hung}, {Headrooms, r.headrooms}} {
 		if !r.wants(s.name) {
 			continue
 		}
