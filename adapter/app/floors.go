@@ -13,12 +13,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	sigsyaml "sigs.k8s.io/yaml"
 
 	"github.com/headroom-autoscaler/headroom/api/v1alpha1"
@@ -225,6 +227,7 @@ func clusterFloors(ctx context.Context, kubeconfig string, syncPeriod time.Durat
 	if err != nil {
 		return nil, err
 	}
+	log.SetLogger(logr.Discard()) // without one, controller-runtime complains on standard error
 	reader, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/headroom-autoscaler/headroom/adapter/prometheus"
 	"github.com/headroom-autoscaler/headroom/adapter/rules"
@@ -44,6 +46,7 @@ func (c *cluster) connect(scheme *runtime.Scheme) (client.Client, string, error)
 	if err != nil {
 		return nil, "", fmt.Errorf("kubeconfig: %w", err)
 	}
+	log.SetLogger(logr.Discard()) // without one, controller-runtime complains on standard error after a while
 	made, err := client.New(rest, client.Options{Scheme: scheme})
 	if err != nil {
 		return nil, "", fmt.Errorf("cluster: %w", err)

@@ -157,9 +157,11 @@ func runOnce(ctx context.Context, o Options) error {
 	}
 	lease, renew, retry := leaseDuration, renewDeadline, retryPeriod
 	again := true
+	logger := logr.FromSlogHandler(quiet{o.Log.Handler()})
+	ctrl.SetLogger(logger) // what controller-runtime says outside any manager
 	m, err := ctrl.NewManager(o.Config, manager.Options{
 		Scheme: scheme,
-		Logger: logr.FromSlogHandler(quiet{o.Log.Handler()}),
+		Logger: logger,
 		// Each life has controllers of the same names, and the metrics endpoint is the adapter's.
 		Controller:     config.Controller{SkipNameValidation: &again},
 		Metrics:        metricsserver.Options{BindAddress: "0"},
