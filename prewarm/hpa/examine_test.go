@@ -194,7 +194,7 @@ func TestExamine(t *testing.T) {
 func TestExamineAgainstTheHPA(t *testing.T) {
 	for _, tolerance := range []float64{0, 0.05, 0.07, 0.1, 0.101, 0.15, 0.25, 0.5} {
 		for _, lift := range []bool{false, true} {
-			for buffer := int32(0); buffer < 6; buffer++ {
+			for buffer := range int32(6) {
 				spec, flags := documented(), DefaultFlags()
 				spec.Behavior, spec.MaxReplicas, flags.Tolerance = nil, 150, tolerance
 				a, err := New(spec, flags)

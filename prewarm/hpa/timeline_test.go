@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/headroom-autoscaler/headroom/prewarm/hpa"
 	"github.com/headroom-autoscaler/headroom/prewarm/hpa/timeline"
 )

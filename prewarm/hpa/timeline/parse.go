@@ -17,13 +17,13 @@ func Parse(text string) (*Timeline, error) {
 		return nil, errors.New("no line -- between the HPA and its syncs")
 	}
 	t := &Timeline{Flags: hpa.DefaultFlags(), head: head}
-	for _, text := range strings.Split(head, "\n") {
+	for text := range strings.SplitSeq(head, "\n") {
 		if err := t.header(strings.Fields(text)); err != nil {
 			return nil, fmt.Errorf("%q: %w", text, err)
 		}
 	}
 	last := time.Duration(0)
-	for _, text := range strings.Split(strings.TrimSuffix(body, "\n"), "\n") {
+	for text := range strings.SplitSeq(strings.TrimSuffix(body, "\n"), "\n") {
 		given, rest, _ := strings.Cut(text, "|")
 		l := line{given: strings.TrimSpace(given)}
 		if l.given == "" || strings.HasPrefix(l.given, "#") {
@@ -161,7 +161,7 @@ func rule(r *hpa.Rules, key, value string) error {
 		}
 		return nil
 	case "policy":
-		for _, text := range strings.Split(value, ",") {
+		for text := range strings.SplitSeq(value, ",") {
 			amount, period, _ := strings.Cut(text, "/")
 			p := hpa.Policy{Kind: hpa.PodsPolicy}
 			if per, found := strings.CutSuffix(amount, "%"); found {

@@ -65,21 +65,22 @@ type Outcome struct {
 
 // Show writes a result as a timeline does.
 func Show(r hpa.Result) Outcome {
-	seen := strconv.Itoa(int(r.Replicas))
+	var seen strings.Builder
+	seen.WriteString(strconv.Itoa(int(r.Replicas)))
 	if r.Rescaled {
-		seen += " rescaled"
+		seen.WriteString(" rescaled")
 	}
 	c := r.Conditions
 	for _, condition := range []hpa.Condition{c.AbleToScale, c.ScalingActive, c.ScalingLimited, c.ScaledToZero} {
 		if condition.Reason != 0 {
-			seen += " " + condition.Reason.String()
+			seen.WriteString(" " + condition.Reason.String())
 		}
 	}
 	why := r.Cause.String()
 	if r.Cause == hpa.ByMetrics {
 		why += fmt.Sprintf(" %d %d", r.Proposal, r.Stabilized)
 	}
-	return Outcome{r.Replicas, seen, why}
+	return Outcome{r.Replicas, seen.String(), why}
 }
 
 // Play gives every sync to the HPA, lets the replicas be what the last one left, and returns the file with what step did.

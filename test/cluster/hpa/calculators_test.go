@@ -10,12 +10,13 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/headroom-autoscaler/headroom/prewarm/hpa"
 	autoscaling "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/labels"
 	listcore "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/kubernetes/pkg/controller/podautoscaler"
+
+	"github.com/headroom-autoscaler/headroom/prewarm/hpa"
 )
 
 // cases runs a comparison on many seeds and says how many states it compared.
@@ -55,7 +56,7 @@ func tolerances(down, up float64) podautoscaler.Tolerances {
 }
 
 func TestCalculators(t *testing.T) {
-	cases(t, 40000, func(t *testing.T, g gen) (compared int) {
+	cases(t, 20000, func(t *testing.T, g gen) (compared int) {
 		synctest.Test(t, func(t *testing.T) { // a clock that stands still
 			spec, flags := g.spec(), g.flags()
 			ours, err := hpa.New(spec, flags)

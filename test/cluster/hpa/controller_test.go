@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/headroom-autoscaler/headroom/prewarm/hpa"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscaling "k8s.io/api/autoscaling/v2"
 	core "k8s.io/api/core/v1"
@@ -28,6 +27,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 	"k8s.io/kubernetes/pkg/controller/podautoscaler"
+
+	"github.com/headroom-autoscaler/headroom/prewarm/hpa"
 )
 
 // rig is the controller with everything that it talks to. It stands still until sync.
@@ -121,7 +122,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestController(t *testing.T) {
-	cases(t, 2000, func(t *testing.T, g gen) (compared int) {
+	cases(t, 1200, func(t *testing.T, g gen) (compared int) {
 		synctest.Test(t, func(t *testing.T) {
 			flags := g.flags()
 			spec := g.spec()

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/headroom-autoscaler/headroom/prewarm/hpa"
 	autoscaling "k8s.io/api/autoscaling/v2"
 	core "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -15,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	defaults "k8s.io/kubernetes/pkg/apis/autoscaling/v2"
 	"k8s.io/kubernetes/pkg/controller/podautoscaler/metrics"
+
+	"github.com/headroom-autoscaler/headroom/prewarm/hpa"
 )
 
 const (
@@ -22,13 +23,11 @@ const (
 	name      = "llama"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 // object is the spec as the API server would store it, its own defaulting included.
 func object(s hpa.Spec) autoscaling.HorizontalPodAutoscalerSpec {
 	out := autoscaling.HorizontalPodAutoscaler{Spec: autoscaling.HorizontalPodAutoscalerSpec{
 		ScaleTargetRef: autoscaling.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: name},
-		MinReplicas:    ptr(s.MinReplicas), MaxReplicas: s.MaxReplicas,
+		MinReplicas:    new(s.MinReplicas), MaxReplicas: s.MaxReplicas,
 	}}
 	for _, m := range s.Metrics {
 		out.Spec.Metrics = append(out.Spec.Metrics, metric(m))
@@ -55,7 +54,7 @@ func metric(m hpa.Metric) autoscaling.MetricSpec {
 	case hpa.AverageValue:
 		target.Type, target.AverageValue = autoscaling.AverageValueMetricType, resource.NewMilliQuantity(m.TargetMilli, resource.DecimalSI)
 	case hpa.Utilization:
-		target.Type, target.AverageUtilization = autoscaling.UtilizationMetricType, ptr(int32(m.TargetMilli))
+		target.Type, target.AverageUtilization = autoscaling.UtilizationMetricType, new(int32(m.TargetMilli))
 	}
 	id := autoscaling.MetricIdentifier{Name: m.Name}
 	switch m.Kind {
@@ -77,10 +76,10 @@ func metric(m hpa.Metric) autoscaling.MetricSpec {
 func scalingRules(r hpa.Rules) *autoscaling.HPAScalingRules {
 	out := &autoscaling.HPAScalingRules{}
 	if r.StabilizationWindow != nil {
-		out.StabilizationWindowSeconds = ptr(int32(r.StabilizationWindow.Seconds()))
+		out.StabilizationWindowSeconds = new(int32(r.StabilizationWindow.Seconds()))
 	}
 	if r.SelectPolicy != 0 {
-		out.SelectPolicy = ptr(autoscaling.ScalingPolicySelect(r.SelectPolicy.String()))
+		out.SelectPolicy = new(autoscaling.ScalingPolicySelect(r.SelectPolicy.String()))
 	}
 	for _, p := range r.Policies {
 		out.Policies = append(out.Policies, autoscaling.HPAScalingPolicy{
@@ -88,7 +87,7 @@ func scalingRules(r hpa.Rules) *autoscaling.HPAScalingRules {
 	}
 	if r.Tolerance != nil {
 		// As the API server stores it: thousandths.
-		out.Tolerance = ptr(resource.MustParse(strconv.FormatInt(int64(*r.Tolerance*1000+0.5), 10) + "m"))
+		out.Tolerance = new(resource.MustParse(strconv.FormatInt(int64(*r.Tolerance*1000+0.5), 10) + "m"))
 	}
 	return out
 }
@@ -100,13 +99,13 @@ func pods(s hpa.Spec, w hpa.Workload, readings []hpa.Reading) []*core.Pod {
 		pod := &core.Pod{ObjectMeta: meta.ObjectMeta{Namespace: namespace, Name: podName(i), Labels: map[string]string{"app": name}}}
 		pod.Status.Phase = core.PodPhase(p.Phase.String())
 		if p.Deleting {
-			pod.DeletionTimestamp = ptr(meta.Now())
+			pod.DeletionTimestamp = new(meta.Now())
 		}
 		if p.Ready != 0 {
 			pod.Status.Conditions = []core.PodCondition{{Type: core.PodReady, Status: core.ConditionStatus(p.Ready.String()), LastTransitionTime: meta.NewTime(p.ReadyChanged)}}
 		}
 		if !p.Started.IsZero() {
-			pod.Status.StartTime = ptr(meta.NewTime(p.Started))
+			pod.Status.StartTime = new(meta.NewTime(p.Started))
 		}
 		for k, m := range s.Metrics {
 			if m.Target != hpa.Utilization {

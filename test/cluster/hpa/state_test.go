@@ -32,8 +32,11 @@ func (g gen) spec() hpa.Spec {
 }
 
 func (g gen) bounds(s *hpa.Spec) {
-	if s.MinReplicas > 0 {
-		s.MinReplicas = int32(1 + g.IntN(15))
+	s.MinReplicas = int32(1 + g.IntN(15))
+	for _, m := range s.Metrics {
+		if (m.Kind == hpa.Object || m.Kind == hpa.External) && g.chance(3) {
+			s.MinReplicas = 0
+		}
 	}
 	s.MaxReplicas = max(1, s.MinReplicas) + int32(g.IntN(40))
 }
@@ -205,7 +208,7 @@ func (g gen) level() float64 {
 	case 0:
 		return pick(g, 1, 1.1, 0.9, 1.05, 0.95, 1.07, 0.93, 1.25, 0.75, 2)
 	case 1:
-		return pick(g, 0.0, 1.0000001, 0.9999999)
+		return pick(g, 0.0, 0.0, 0.1, 1.0000001, 0.9999999)
 	case 2:
 		return 0.85 + 0.3*g.Float64()
 	case 3:

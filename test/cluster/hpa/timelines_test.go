@@ -10,8 +10,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/headroom-autoscaler/headroom/prewarm/hpa/timeline"
 	autoscaling "k8s.io/api/autoscaling/v2"
+
+	"github.com/headroom-autoscaler/headroom/prewarm/hpa/timeline"
 )
 
 // TestTimelines plays the timelines of prewarm/hpa with the controller: what stands in them is what it shows.

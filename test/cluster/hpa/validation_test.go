@@ -5,13 +5,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headroom-autoscaler/headroom/prewarm/hpa"
 	v2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/api/resource"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/kubernetes/pkg/apis/autoscaling"
 	conversion "k8s.io/kubernetes/pkg/apis/autoscaling/v2"
 	"k8s.io/kubernetes/pkg/apis/autoscaling/validation"
+
+	"github.com/headroom-autoscaler/headroom/prewarm/hpa"
 )
 
 // TestValidationRefusesWhatTheAPIServerRefuses spoils good HPAs in one or two places.
