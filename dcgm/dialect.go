@@ -41,7 +41,7 @@ type Field struct {
 
 // Memory that is free and reserved is not a signal of its own: free, used and reserved together are the total.
 const (
-	fieldFree     = "DCGM_FI_DEV_FB_FREE"
+	FieldFree     = "DCGM_FI_DEV_FB_FREE"
 	fieldReserved = "DCGM_FI_DEV_FB_RESERVED"
 )
 
@@ -87,7 +87,9 @@ func (d Dialect) Labels(gpu GPU, device *Device, severalComputeInstances bool, h
 		{"device", "nvidia" + strconv.Itoa(gpu.Index)}, {"modelName", gpu.Name},
 	}
 	if device != nil {
-		labels = append(labels, Label{"GPU_I_PROFILE", device.Profile.String()}, Label{"GPU_I_ID", strconv.Itoa(device.Slice.GI)})
+		instance := device.Profile
+		instance.ComputeSlices = instance.GPUSlices
+		labels = append(labels, Label{"GPU_I_PROFILE", instance.String()}, Label{"GPU_I_ID", strconv.Itoa(device.Slice.GI)})
 		if severalComputeInstances {
 			labels = append(labels, Label{"GPU_C_ID", strconv.Itoa(device.Slice.CI)})
 		}
@@ -235,11 +237,11 @@ func memoryTotals(rows []Row) map[Slice]float64 {
 	sums, haveFree := map[Slice]float64{}, map[Slice]bool{}
 	for _, row := range rows {
 		slice, ok := SliceOf(row.Labels)
-		if !ok || row.Name != "DCGM_FI_DEV_FB_USED" && row.Name != fieldFree && row.Name != fieldReserved {
+		if !ok || row.Name != "DCGM_FI_DEV_FB_USED" && row.Name != FieldFree && row.Name != fieldReserved {
 			continue
 		}
 		sums[slice] += row.Value * float64(MiBScale)
-		haveFree[slice] = haveFree[slice] || row.Name == fieldFree
+		haveFree[slice] = haveFree[slice] || row.Name == FieldFree
 	}
 	for slice, sum := range sums {
 		if _, why := Amount(sum); why != 0 || !haveFree[slice] {
