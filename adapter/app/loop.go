@@ -78,6 +78,7 @@ func (l *loop) run(ctx context.Context) {
 		}
 	}
 	l.wanted.SetStanding("HPA", l.hpas.Wants())
+	l.wanted.SetStanding("Headroom", headroomWants(l.headrooms.All()))
 	l.tick(ctx, false)
 	l.firstTick.Store(time.Now().UnixNano())
 	ticker := time.NewTicker(l.interval)

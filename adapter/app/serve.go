@@ -125,7 +125,7 @@ func New(ctx context.Context, o *Options) (*Adapter, error) {
 	}
 	m.reloaded(nil, time.Now())
 	loop.collector, loop.wanted, loop.hpas, loop.headrooms = collector, wanted, hpas, headrooms
-	loop.synced = func() bool { return pods.Synced() && hpas.Synced() }
+	loop.synced = func() bool { return pods.Synced() && hpas.Synced() && headrooms.Tried() }
 
 	queries := newQueries(o.AllowQueries, collector, o.MaxStaleness)
 	loop.queries = queries
@@ -134,9 +134,10 @@ func New(ctx context.Context, o *Options) (*Adapter, error) {
 	})
 
 	lister := &lister{collector: collector, resources: resources, full: o.FullDiscovery}
+	served := &controller.Served{Headrooms: headrooms, Now: o.Headrooms.clock.Now}
+	hpas.Own = served.Owns
 	provider := &metricsapi.Provider{
-		Own:    &controller.Served{Headrooms: headrooms, Now: o.Headrooms.clock.Now},
-		Values: collector, Resources: resources, Objects: objects, Lister: lister,
+		Own: served, Values: collector, Resources: resources, Objects: objects, Lister: lister,
 		Missing: metricsapi.NewMissing(registry, time.Now), Now: time.Now,
 	}
 	published := &metricsapi.Discovery{}
@@ -148,7 +149,7 @@ func New(ctx context.Context, o *Options) (*Adapter, error) {
 		base.WithExternalMetrics(provider)
 		published.External = true
 	}
-	loop.publish = func() { published.Publish(lister.Listed()) }
+	loop.publish = func() { published.Publish(provider.Listed()) }
 	return &Adapter{
 		options: o, log: log, registry: registry, base: base, factory: factory, resources: resources, kube: config, pods: pods, nodes: nodes, hpas: hpas,
 		headrooms: headrooms, demands: newDemands(collector, queries, o.CollectInterval), engines: engines, collector: collector, provider: provider, loop: loop, config: settings, discovery: published,
