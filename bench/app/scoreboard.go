@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -234,8 +235,11 @@ func boardHPA(target float64) (hpa.Spec, []replay.Source) {
 		[]replay.Source{{Kind: replay.DemandSource, Scale: scale}}
 }
 
-// mostConstant is the largest b of N + b.
-const mostConstant = 24
+// mostConstant is the largest b of N + b, and boardBuffers how many buffers, from 0, Headroom's family has.
+const (
+	mostConstant = 24
+	boardBuffers = 3
+)
 
 // shipped is what Headroom's defaults come to at one lead time.
 type shipped struct {
@@ -256,7 +260,7 @@ func settings(s *replay.Scenario, setup setup, lead time.Duration, outlooks []*r
 		policies = append(policies, family.Constant(b))
 	}
 	for _, o := range outlooks {
-		for b := range 3 {
+		for b := range boardBuffers {
 			policies = append(policies, family.Forecast(o, b, 0))
 		}
 	}
@@ -266,6 +270,8 @@ func settings(s *replay.Scenario, setup setup, lead time.Duration, outlooks []*r
 	}
 	const head = 3
 	c := cell{alone: places[0], oracle: places[1], shipped: places[2], constant: places[head : head+mostConstant+1], headroom: places[head+mostConstant+1:]}
+	// A quantile of nothing is the forecast switched off, which is N + b.
+	c.headroom = append(slices.Clone(c.headroom), c.constant[:boardBuffers]...)
 	return c, len(policies) * (len(s.Offered) - s.RunFrom) / 4, nil
 }
 

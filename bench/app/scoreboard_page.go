@@ -41,7 +41,7 @@ HPA of 1.37 syncs every 15 s; a pod is Ready exactly one lead time after it was 
 is raised, and its tolerance is the default tenth. All costs are pod-hours from creation to deletion, divided by the oracle's.
 
 - **late** is the headline: Σ max(0, offered − ready × perReplica) / Σ offered, on a 15 s grid, nothing carried over. **short** is the share of minutes with any of it.
-- **Headroom** is the family of quantiles 0.05 to 0.995 × buffer 0, 1, 2 (no reserve on the forecast), by its lower convex hull in (cost, late). **N+b** goes up to b = %d.
+- **Headroom** is the family of quantiles 0.05 to 0.995, or no forecast, × buffer 0, 1, 2 (no reserve on the forecast), by its lower convex hull in (cost, late). **N+b** goes up to b = %d.
 - **at N+2's cost** is Headroom's late work there over N+2's; both plus ε = 0.05 %% of the work. 
 - **≤ 1 %% short** is the cost of the cheapest setting with at most 1 %% of minutes short: single settings, not mixed.
 - Both families, and the oracle, fall five minutes late: in mode Metric by the HPA's own window (scaleDownHold 0s), in mode MinReplicas by scaleDownHold 5m.

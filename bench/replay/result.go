@@ -88,7 +88,8 @@ type Timeline struct {
 	Pods   []int32   // the most
 	Floor  []int32   // the highest; 0 without one
 	Late   []float32 // work over the minute, as a mean load
-	Reason []string  // of the minute's last decision; "" where it is that of the minute before
+	Reason []string  // of the minute's last decision; "" where it is much as that of the minute before, nil for a policy that gives none
+	said   said
 }
 
 // NewTimeline has room for a scenario.

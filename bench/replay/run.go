@@ -138,8 +138,11 @@ func (r *run) read(i, k int, replicas int32) {
 		if reading.Absent {
 			return
 		}
-		milli := int64(math.Round(v * source.Scale * 1000))
 		m := &r.spec.Metrics[i]
+		if m.Target == hpa.Value {
+			v /= float64(max(r.fleet.ready, 1)) // a Value is about one replica: it scales those that are Ready
+		}
+		milli := int64(math.Round(v * source.Scale * 1000))
 		switch m.Kind {
 		case hpa.Pods:
 			r.tally = hpa.Tally{Pods: replicas, Sampled: int32(r.fleet.ready), Missing: int32(len(r.fleet.starting)), Unready: int32(r.fleet.waiting), SumMilli: milli}

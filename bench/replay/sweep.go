@@ -64,3 +64,92 @@ func Rung(lead time.Duration) time.Duration {
 	}
 	return rungs[len(rungs)-1]
 }
+
+// Frontier is what a sweep found: cost against late work over quantile, buffer and margin.
+type Frontier struct {
+	Headroom []Point   // quantile × buffer, with the policy's own reserve, calendar left out
+	Constant []Point   // N + b
+	Crane    []Point   // margins
+	Hull     []Setting // lower convex hull of Headroom
+	SLO      float64
+	Best     *Point // the cheapest of all that reaches the SLO; nil: none does
+	BestOwn  *Point // the cheapest Headroom that does
+}
+
+// Point is one setting of a sweep and where it came out.
+type Point struct {
+	Setting
+	Quantile float64 // 0: none
+	Buffer   int
+	Margin   float64 // 0: none
+}
+
+// mostConstant is the largest buffer of a sweep.
+const mostConstant = 12
+
+func (c *Comparison) sweep(q *Question, family Family, watch func(string, float64)) error {
+	scored := time.Duration(q.Scenario.ScoreFrom) * Step
+	watch("sweep: forecasts", 0.65)
+	f, err := Forecast(q.Series, q.Zone, c.Horizon, Quantiles(), scored, nil)
+	if err != nil {
+		return err
+	}
+	front := &Frontier{SLO: q.SLO}
+	run := func(into *[]Point, at Point, p Policy) error {
+		r, err := Run(&q.Scenario, p, nil)
+		if err != nil {
+			return err
+		}
+		at.Setting = SettingOf(r)
+		*into = append(*into, at)
+		return nil
+	}
+	for i, o := range f.Outlooks {
+		watch("sweep", 0.75+0.2*float64(i)/float64(len(f.Outlooks)))
+		for b := range 4 {
+			if err := run(&front.Headroom, Point{Quantile: o.Quantile, Buffer: b}, family.Forecast(o, b, q.Policy.BufferOnForecast)); err != nil {
+				return err
+			}
+		}
+	}
+	for b := range mostConstant + 1 {
+		if err := run(&front.Constant, Point{Buffer: b}, family.baseline().Constant(b)); err != nil {
+			return err
+		}
+	}
+	for m := 100; m <= 250; m += 15 {
+		margin := float64(m) / 100
+		if err := run(&front.Crane, Point{Margin: margin}, family.baseline().Crane(CraneLike(q.Series, craneWindow, margin), margin)); err != nil {
+			return err
+		}
+	}
+	front.choose()
+	c.Frontier = front
+	return nil
+}
+
+// choose finds the hull and the cheapest settings that reach the SLO.
+func (f *Frontier) choose() {
+	var own []Setting
+	for _, p := range f.Headroom {
+		own = append(own, p.Setting)
+	}
+	f.Hull = Hull(own)
+	f.BestOwn = f.cheapest(f.Headroom)
+	f.Best = f.BestOwn
+	for _, points := range [][]Point{f.Constant, f.Crane} {
+		if p := f.cheapest(points); p != nil && (f.Best == nil || p.Cost < f.Best.Cost) {
+			f.Best = p
+		}
+	}
+}
+
+func (f *Frontier) cheapest(points []Point) *Point {
+	var best *Point
+	for i := range points {
+		if p := &points[i]; p.LateShare <= 1-f.SLO && (best == nil || p.Cost < best.Cost) {
+			best = p
+		}
+	}
+	return best
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	adapter "github.com/headroom-autoscaler/headroom/adapter/app"
+	bench "github.com/headroom-autoscaler/headroom/bench/app"
 	forecaster "github.com/headroom-autoscaler/headroom/forecaster/app"
 	prewarm "github.com/headroom-autoscaler/headroom/prewarm/app"
 )
@@ -44,7 +45,7 @@ configuration unchanged, and forecasts the maximum of the demand over the time t
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(adapter.NewServeCommand(), adapter.NewCheckCommand(), prewarm.NewExplainCommand(), forecaster.NewCommand(forecaster.Connect))
+	cmd.AddCommand(adapter.NewServeCommand(), adapter.NewCheckCommand(), prewarm.NewExplainCommand(), forecaster.NewCommand(forecaster.Connect), bench.NewCommand())
 	return cmd
 }
 
