@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/headroom-autoscaler/headroom/api/v1alpha1"
@@ -75,7 +76,7 @@ func explain(hr *v1alpha1.Headroom, now time.Time) explanation {
 	case now.Sub(d.At.Time) > prewarm.StaleAfter:
 		e.Sentence = fmt.Sprintf("The last decision is %s old and no longer counts%s It was %d replicas: %s", span(now.Sub(d.At.Time)), because(status.Conditions), d.Floor, d.Reason)
 	case unavailable(status.Conditions):
-		e.Sentence = fmt.Sprintf("Nothing is lowered below %d while demand is unknown%s", d.Floor, because(status.Conditions))
+		e.Sentence = fmt.Sprintf("Nothing is lowered below %d%s", d.Floor, because(status.Conditions))
 	default:
 		e.Floor = &d.Floor
 		e.Sentence = fmt.Sprintf("Keep %d replicas: %s.", d.Floor, strings.TrimSuffix(d.Reason, "."))
@@ -110,10 +111,10 @@ func unavailable(conditions []metav1.Condition) bool {
 }
 
 func terms(hr *v1alpha1.Headroom, d *v1alpha1.Decision) []term {
-	per := hr.Spec.Demand.PerReplica.String()
-	demand := "demand"
+	per := number(hr.Spec.Demand.PerReplica)
+	demand := fmt.Sprintf("unknown now; it was %d + buffer %d", d.Need, d.Buffer)
 	if s := hr.Status.Demand; s != nil {
-		demand = fmt.Sprintf("%s at %s per replica = %d, + buffer %d", s.Value.String(), per, d.Need, d.Buffer)
+		demand = fmt.Sprintf("%s at %s per replica = %d, + buffer %d", number(s.Value), per, d.Need, d.Buffer)
 		if s.Saturated {
 			demand = "at least " + demand
 		}
@@ -123,7 +124,7 @@ func terms(hr *v1alpha1.Headroom, d *v1alpha1.Decision) []term {
 		from := "maximum over the lead time, with its reserve"
 		if f := hr.Status.Forecast; f != nil && len(f.Quantiles) > 0 {
 			q := f.Quantiles[len(f.Quantiles)-1]
-			from = fmt.Sprintf("q%s of %s within %s, and its reserve", q.Quantile, q.Value.String(), span(f.Horizon.Duration))
+			from = fmt.Sprintf("q%s of %s within %s, and its reserve", q.Quantile, number(q.Value), span(f.Horizon.Duration))
 		}
 		all = append(all, term{Name: "forecast", From: from, Asks: *d.Forecast})
 	}
@@ -208,7 +209,7 @@ func (e explanation) print(w io.Writer) error {
 	if len(e.Windows) > 0 {
 		fmt.Fprintln(&b, "\nNext windows")
 		for _, o := range e.Windows {
-			fmt.Fprintf(&b, "  %-12s %s – %s   %d replicas, raised from %s\n", o.Name, o.Opens.Format("Mon 2 Jan 15:04"), o.Closes.Format("Mon 15:04 MST"), o.Replicas, o.RaisedFrom.Format("15:04"))
+			fmt.Fprintf(&b, "  %-12s %s – %s   %d replicas, raised from %s\n", o.Name, o.Opens.Format("Mon 2 Jan 15:04"), closing(o), o.Replicas, o.RaisedFrom.Format("15:04"))
 		}
 	}
 	if len(e.Trouble) > 0 {
@@ -221,6 +222,17 @@ func (e explanation) print(w io.Writer) error {
 	return err
 }
 
+// closing is when a window closes, with the day where that is another.
+func closing(o window) string {
+	if o.Opens.YearDay() == o.Closes.YearDay() && o.Closes.Sub(o.Opens) < 24*time.Hour {
+		return o.Closes.Format("15:04 MST")
+	}
+	return o.Closes.Format("Mon 2 Jan 15:04 MST")
+}
+
+// number is a quantity as people read it: 102.5 and not 102500m.
+func number(q resource.Quantity) string { return fmt.Sprintf("%.4g", q.AsApproximateFloat64()) }
+
 func (e explanation) printForecast(b *strings.Builder) {
 	f := e.Forecast
 	if f == nil || len(f.Quantiles) == 0 {
@@ -228,7 +240,7 @@ func (e explanation) printForecast(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "\nMaximum demand within %s", span(f.Horizon.Duration))
 	for _, q := range f.Quantiles {
-		fmt.Fprintf(b, "   q%s %s", q.Quantile, q.Value.String())
+		fmt.Fprintf(b, "   q%s %s", q.Quantile, number(q.Value))
 	}
 	if f.Skill != nil {
 		fmt.Fprintf(b, "   skill %+.0f %%", 100*f.Skill.AsApproximateFloat64())
