@@ -165,8 +165,8 @@ func (b *Bed) AdapterFiles(ctx context.Context) (program, cert, key, kubeconfig 
 }
 
 // GoBuild compiles a package of the repository without cgo.
-func (b *Bed) GoBuild(ctx context.Context, out, pkg string) error {
-	return b.goBuild(ctx, b.root, out, pkg)
+func (b *Bed) GoBuild(ctx context.Context, out, pkg string, flags ...string) error {
+	return b.goBuild(ctx, b.root, out, pkg, flags...)
 }
 
 // httpClient trusts the bed's authority and nothing else.

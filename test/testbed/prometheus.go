@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ type PrometheusOptions struct {
 	Name           string        // tells several apart; "" for "prometheus"
 	ScrapeInterval time.Duration // 0 for 1 s
 	Targets        []string      // host:port; their own namespace and pod labels are honoured
+	Past           string        // an OpenMetrics file of samples to begin with; Prometheus only
 }
 
 // MetricsServer is a running Prometheus or VictoriaMetrics.
@@ -29,6 +31,14 @@ type MetricsServer struct {
 func (b *Bed) StartPrometheus(ctx context.Context, o PrometheusOptions) (*MetricsServer, error) {
 	if o.Name == "" {
 		o.Name = "prometheus"
+	}
+	if o.Past != "" {
+		data := filepath.Join(b.Dir, o.Name+"-data")
+		// One large block, since promtool reads the whole file once for each.
+		promtool := exec.CommandContext(ctx, filepath.Join(b.Binaries, "promtool"), "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=480h", o.Past, data)
+		if output, err := promtool.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("promtool: %w\n%s", err, output)
+		}
 	}
 	return b.startMetricsServer(ctx, o, "/-/ready", func(config, data, address string) (string, []string) {
 		return "prometheus", []string{"--config.file", config, "--storage.tsdb.path", data, "--web.listen-address", address, "--log.level", "warn"}
