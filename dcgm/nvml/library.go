@@ -178,6 +178,8 @@ func (l *Library) Close() error {
 	}
 	defer l.sampling.Unlock()
 	l.dropAll()
+	l.sampler.metrics.free()
+	l.layout.Store(nil) // Sample has nothing to read from any more
 	if l.events != nil {
 		l.call("nvmlEventSetFree", func() gonvml.Return { return l.events.Free() })
 		l.events = nil

@@ -5,6 +5,7 @@ package nvml
 import (
 	"errors"
 	"time"
+	"unsafe"
 
 	gonvml "github.com/NVIDIA/go-nvml/pkg/nvml"
 
@@ -12,7 +13,7 @@ import (
 )
 
 // The metrics of GPM that are read, in one call for all of them; by nvml.h, in percent.
-var gpmMetrics = []struct {
+var gpmMetrics = [...]struct {
 	id     gonvml.GpmMetricId
 	signal dcgm.Signal
 }{
@@ -22,14 +23,14 @@ var gpmMetrics = []struct {
 	{gonvml.GPM_METRIC_GRAPHICS_UTIL, dcgm.GraphicsActive},
 }
 
-// activity is what one GPM target gave, by signal; the zero Reading for what it was not asked.
-type activity map[dcgm.Signal]dcgm.Reading
+// activity is what one GPM target gave, as gpmMetrics.
+type activity [len(gpmMetrics)]dcgm.Reading
 
 // sampler is what Sample keeps from tick to tick.
 type sampler struct {
 	targets map[dcgm.Slice]*target
-	metrics gonvml.GpmMetricsGetType // 19 KiB, so one for all
-	proven  map[string]int           // how many ticks GPM has run on a GPU with memory still readable
+	metrics metricsGet
+	proven  map[string]int // how many ticks GPM has run on a GPU with memory still readable
 	batch   []dcgm.Reading
 }
 
@@ -45,6 +46,7 @@ type target struct {
 const provenTicks = 3
 
 func (s *sampler) init() {
+	s.metrics.find()
 	s.targets, s.proven = map[dcgm.Slice]*target{}, map[string]int{}
 }
 
@@ -163,8 +165,8 @@ func (l *Library) sampleWhole(gpu *dcgm.GPU, handles *gpuHandles) {
 	case code.absence() == dcgm.NotSupported && code != Success:
 		l.sampleDuty(gpu, handles.handle, dcgm.NotSupported)
 	default:
-		for _, m := range gpmMetrics {
-			l.add(got[m.signal])
+		for _, r := range got {
+			l.add(r)
 		}
 	}
 }
@@ -225,12 +227,12 @@ func (l *Library) sampleSlices(gpu *dcgm.GPU, handles *gpuHandles) {
 	}
 	l.prove(gpu, handles, readable)
 	for _, d := range gpu.Devices {
-		for _, m := range gpmMetrics {
-			l.add(got[d.Slice][m.signal])
+		for _, r := range got[d.Slice] {
+			l.add(r)
 		}
 	}
-	for _, m := range gpmMetrics {
-		l.add(dcgm.Total(gpu, m.signal, func(s dcgm.Slice) dcgm.Reading { return got[s][m.signal] }))
+	for i, m := range gpmMetrics {
+		l.add(dcgm.Total(gpu, m.signal, func(s dcgm.Slice) dcgm.Reading { return got[s][i] }))
 	}
 	l.remember(gpu, dcgm.Whole(gpu.UUID), gpu.Generation, handles.handle)
 }
@@ -263,17 +265,17 @@ func (l *Library) activities(gpu *dcgm.GPU, handles *gpuHandles) (map[dcgm.Slice
 			return nil, false
 		}
 		alone := d.Profile.GPUSlices == 1
-		for _, m := range gpmMetrics {
-			instance := instances[gi][m.signal]
+		for k, m := range gpmMetrics {
+			instance := instances[gi][k]
 			instance.Slice, instance.Generation = d.Slice, d.Generation
 			switch {
 			case m.signal == dcgm.DRAMActive: // the instance's, for each of its compute instances
-				own[m.signal] = instance
+				own[k] = instance
 			case code != Success && code.absence() == dcgm.NotSupported: // a level that this driver does not give
 				if instance.Valid() && !alone {
 					instance.Quality = dcgm.Aggregate
 				}
-				own[m.signal] = instance
+				own[k] = instance
 			}
 		}
 		got[d.Slice] = own
@@ -304,8 +306,8 @@ func (l *Library) prove(gpu *dcgm.GPU, handles *gpuHandles, readable []bool) {
 // nothing is every activity of a slice absent for one reason.
 func (l *Library) nothing(slice dcgm.Slice, generation uint64, why dcgm.Absence) activity {
 	now, got := l.opts.Now(), activity{}
-	for _, m := range gpmMetrics {
-		got[m.signal] = dcgm.Reading{Slice: slice, Generation: generation, Signal: m.signal, At: now, Source: dcgm.GPM, Absence: why}
+	for i, m := range gpmMetrics {
+		got[i] = dcgm.Reading{Slice: slice, Generation: generation, Signal: m.signal, At: now, Source: dcgm.GPM, Absence: why}
 	}
 	return got
 }
@@ -352,34 +354,31 @@ func (l *Library) gpm(slice dcgm.Slice, generation uint64, call string, take fun
 	if !ok {
 		return l.nothing(slice, generation, dcgm.Warming), Success
 	}
-	return l.compare(slice, generation, t.samples[first], t.samples[t.ring.newest], now, apart)
+	return l.compare(slice, generation, handleOf(t.samples[first]), handleOf(t.samples[t.ring.newest]), now, apart)
 }
 
 // compare asks GPM for all metrics between two samples.
-func (l *Library) compare(slice dcgm.Slice, generation uint64, first, second gonvml.GpmSample, now time.Time, apart time.Duration) (activity, Code) {
-	m := &l.sampler.metrics
-	m.NumMetrics, m.Sample1, m.Sample2 = uint32(len(gpmMetrics)), first, second
-	for i, wanted := range gpmMetrics {
-		m.Metrics[i] = gonvml.GpmMetric{MetricId: uint32(wanted.id)}
-	}
-	code := l.call("nvmlGpmMetricsGet", func() gonvml.Return { return l.api.GpmMetricsGet(m) })
+func (l *Library) compare(slice dcgm.Slice, generation uint64, first, second unsafe.Pointer, now time.Time, apart time.Duration) (activity, Code) {
+	got := activity{}
+	code := l.call("nvmlGpmMetricsGet", func() gonvml.Return {
+		return l.sampler.metrics.ask(first, second, func(i int, percent float64, own Code) {
+			signal := gpmMetrics[i].signal
+			r := dcgm.Reading{Slice: slice, Generation: generation, Signal: signal, At: now, Window: apart, Source: dcgm.GPM, Quality: dcgm.Exact}
+			why := dcgm.NotSupported // whatever a metric's own code says: the samples were good
+			if own == Success {
+				r.Value, why = l.counts.ratio(signal, percent/100)
+			}
+			if why != 0 {
+				r = r.Without(why)
+			}
+			got[i] = r
+		})
+	})
 	if code == InvalidArgument || code == NotFound {
 		code = Unknown // of the pair, not of the slice
 	}
 	if code != Success {
 		return l.nothing(slice, generation, code.absence()), code
-	}
-	got := make(activity, len(gpmMetrics))
-	for i, wanted := range gpmMetrics {
-		r := dcgm.Reading{Slice: slice, Generation: generation, Signal: wanted.signal, At: now, Window: apart, Source: dcgm.GPM, Quality: dcgm.Exact}
-		why := dcgm.NotSupported // whatever a metric's own code says: the samples were good
-		if m.Metrics[i].NvmlReturn == uint32(gonvml.SUCCESS) {
-			r.Value, why = l.counts.ratio(wanted.signal, m.Metrics[i].Value/100)
-		}
-		if why != 0 {
-			r = r.Without(why)
-		}
-		got[wanted.signal] = r
 	}
 	return got, Success
 }

@@ -10,6 +10,9 @@ import (
 // Env names the file that the library reads.
 const Env = "HEADROOM_FAKE_NVML"
 
+// StillEnv, set to anything, makes the library read the file once: looking whether it has changed costs a system call in each driver call.
+const StillEnv = "HEADROOM_FAKE_NVML_STILL"
+
 // Scenario is what the library shows. Return codes, architectures, event types and profile ids are NVML's numbers.
 type Scenario struct {
 	Driver string // "570.124.06" if empty

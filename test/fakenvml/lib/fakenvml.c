@@ -141,6 +141,7 @@ static void line_of(char *l) {
 static void reload(void) { // with the lock held
   const char *path = getenv("HEADROOM_FAKE_NVML");
   struct stat st;
+  if (seen.st_ino && getenv("HEADROOM_FAKE_NVML_STILL")) return;
   if (!path || stat(path, &st)) return;
   if (seen.st_ino == st.st_ino && seen.st_mtim.tv_sec == st.st_mtim.tv_sec && seen.st_mtim.tv_nsec == st.st_mtim.tv_nsec) return;
   FILE *f = fopen(path, "r");
@@ -215,6 +216,7 @@ static nvmlReturn_t put(char *into, unsigned length, const char *value) {
 
 API nvmlInit_v2(void) {
   pthread_mutex_lock(&lock);
+  memset(&seen, 0, sizeof seen);
   reload();
   for (int i = 0; i < GPUS; i++) gpu_handle[i] = (struct nvmlDevice_st){i, -1, -1};
   LEAVE(now.init);
