@@ -136,8 +136,8 @@ func Open(opts Options) (*Library, error) {
 	return l, nil
 }
 
-// call makes a driver call if the driver has it, watches it while it is under way, catches go-nvml's panics and counts failures.
-func (l *Library) call(name string, do func() gonvml.Return) (code Code) {
+// call makes a driver call if the driver has it, and counts failures.
+func (l *Library) call(name string, do func() gonvml.Return) Code {
 	has, known := l.symbols[name]
 	if !known {
 		panic("nvml: " + name + " is not in symbolsOf")
@@ -145,15 +145,22 @@ func (l *Library) call(name string, do func() gonvml.Return) (code Code) {
 	if !has {
 		return FunctionNotFound
 	}
+	code := l.watched(name, func() Code { return Code(do()) })
+	l.note(name, code)
+	return code
+}
+
+// watched runs driver calls under the watch, and catches go-nvml's panics: it slices beyond its own buffer when a list grows between two
+// calls.
+func (l *Library) watched(name string, do func() Code) (code Code) {
 	token := l.watch.begin(name, l.opts.Now())
 	defer func() {
 		l.watch.end(token)
-		if recover() != nil { // go-nvml slices beyond its own buffer when a list grows between two calls
+		if recover() != nil {
 			code = Panicked
 		}
-		l.note(name, code)
 	}()
-	return Code(do())
+	return do()
 }
 
 // note counts a failure and remembers what it asks for.
@@ -178,7 +185,7 @@ func (l *Library) Close() error {
 	}
 	defer l.sampling.Unlock()
 	l.dropAll()
-	l.sampler.metrics.free()
+	l.sampler.gpm.free()
 	l.layout.Store(nil) // Sample has nothing to read from any more
 	if l.events != nil {
 		l.call("nvmlEventSetFree", func() gonvml.Return { return l.events.Free() })
