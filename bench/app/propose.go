@@ -43,7 +43,7 @@ func propose(hpa *autoscalingv2.HorizontalPodAutoscaler) (proposal, error) {
 
 // settle takes the cheapest Headroom of a sweep, where one reaches the SLO.
 func (p *proposal) settle(f *report.Frontier) bool {
-	if f == nil || f.CheapestOwned == nil || f.CheapestOwned.Quantile < 0.5 {
+	if f == nil || f.CheapestOwned == nil {
 		return false
 	}
 	p.quantile, p.buffer = fmt.Sprint(f.CheapestOwned.Quantile), f.CheapestOwned.Buffer

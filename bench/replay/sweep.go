@@ -2,6 +2,7 @@ package replay
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -84,13 +85,17 @@ type Point struct {
 	Margin   float64 // 0: none
 }
 
-// mostConstant is the largest buffer of a sweep.
-const mostConstant = 12
+// mostConstant is the largest buffer of a sweep, leastQuantile the least that a Headroom may ask for.
+const (
+	mostConstant  = 12
+	leastQuantile = 0.5
+)
 
 func (c *Comparison) sweep(q *Question, family Family, watch func(string, float64)) error {
 	scored := time.Duration(q.Scenario.ScoreFrom) * Step
 	watch("sweep: forecasts", 0.65)
-	f, err := Forecast(q.Series, q.Zone, c.Horizon, Quantiles(), scored, nil)
+	quantiles := slices.DeleteFunc(Quantiles(), func(v float64) bool { return v < leastQuantile })
+	f, err := Forecast(q.Series, q.Zone, c.Horizon, quantiles, scored, nil)
 	if err != nil {
 		return err
 	}

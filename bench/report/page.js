@@ -17,7 +17,7 @@ const dayOf = t => counted ? "day " + Math.floor(t / 86400) : new Date(t * 1000)
 const when = t => dayOf(t) + " " + clock(t);
 const figures = (v, n = 4) => v == null ? "–" : Number(v.toPrecision(n)).toString();
 const percent = v => (100 * v).toFixed(2) + " %";
-const span = s => s >= 3600 && s % 3600 === 0 ? s / 3600 + " h" : s >= 60 && s % 60 === 0 ? s / 60 + " min" : +s.toFixed(0) + " s";
+const span = s => [[Math.floor(s / 3600), "h"], [Math.floor(s / 60) % 60, "min"], [Math.round(s % 60), "s"]].filter(p => p[0] > 0).map(p => p.join(" ")).join(" ") || "0 s";
 
 const x = new Float64Array(replay.minutes);
 for (let i = 0; i < x.length; i++) x[i] = replay.start + 60 * i;
@@ -197,13 +197,13 @@ function plots() {
   look(range[0], range[1]);
 }
 
-// At first two days are shown: those about the HPA's worst.
+// At first two days are shown: those about the day on which the HPA alone is short for longest.
 function start() {
   const worst = life("HPA as it is");
   let best = replay.scored, most = -1;
   for (let i = replay.scored; i < x.length; i += 1440) {
     let sum = 0;
-    for (let j = i; j < Math.min(i + 1440, x.length); j++) if (replay.demand[j] != null) sum += Math.max(0, replay.demand[j] - worst.ready[j]);
+    for (let j = i; j < Math.min(i + 1440, x.length); j++) if (replay.demand[j] > worst.ready[j] + 1e-9) sum++;
     if (sum > most) { most = sum; best = i; }
   }
   const from = x[Math.max(0, best - 720)];

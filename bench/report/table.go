@@ -10,14 +10,18 @@ import (
 
 // WriteTable writes the comparison for a terminal.
 func (d *Document) WriteTable(out io.Writer) error {
+	width := 0
+	for _, p := range d.Policies {
+		width = max(width, len(p.Name))
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "policy\tlate\tunserved\tunder-prov.\twait P50/P95/P99\treplica-hours\tcost\t× oracle\tstarted\tworst day\t\n")
+	fmt.Fprintf(w, "%-*s\tlate\tunserved\tunder-prov.\twait P50/P95/P99\treplica-hours\tcost\t× oracle\tstarted\tworst day\t\n", width, "policy")
 	for _, p := range d.Policies {
 		oracle := "–"
 		if p.ToOracle != nil {
 			oracle = fmt.Sprintf("%.2f", *p.ToOracle)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d min\t%s\t%.0f\t%s\t%s\t%d\t%s on %s\t\n", p.Name, Percent(p.LateShare), Percent(p.UnservedShare), p.UnderProvisioned,
+		fmt.Fprintf(w, "%-*s\t%s\t%s\t%d min\t%s\t%.0f\t%s\t%s\t%d\t%s on %s\t\n", width, p.Name, Percent(p.LateShare), Percent(p.UnservedShare), p.UnderProvisioned,
 			seconds(p.WaitP50)+" / "+seconds(p.WaitP95)+" / "+seconds(p.WaitP99), p.ReplicaHours, d.price(p.Cost), oracle, p.PodsStarted, Percent(p.WorstDayLateShare), p.WorstDay)
 	}
 	if err := w.Flush(); err != nil {
