@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/json"
 	sigsyaml "sigs.k8s.io/yaml"
 
 	"github.com/headroom-autoscaler/headroom/api/v1alpha1"
@@ -113,7 +114,7 @@ func readDocument(document []byte) (*v1alpha1.Headroom, *autoscalingv2.Horizonta
 			return nil, nil, fmt.Errorf("apiVersion: %q is not %q", kind.APIVersion, v1alpha1.GroupVersion)
 		}
 		var hr v1alpha1.Headroom
-		if err := sigsyaml.UnmarshalStrict(document, &hr); err != nil {
+		if err := strictly(document, &hr); err != nil {
 			return nil, nil, err
 		}
 		hr.Namespace = cmp.Or(hr.Namespace, metav1.NamespaceDefault)
@@ -123,13 +124,23 @@ func readDocument(document []byte) (*v1alpha1.Headroom, *autoscalingv2.Horizonta
 			return nil, nil, fmt.Errorf("apiVersion: %q is not %q", kind.APIVersion, autoscalingv2.SchemeGroupVersion)
 		}
 		var hpa autoscalingv2.HorizontalPodAutoscaler
-		if err := sigsyaml.UnmarshalStrict(document, &hpa); err != nil {
+		if err := strictly(document, &hpa); err != nil {
 			return nil, nil, err
 		}
 		hpa.Namespace = cmp.Or(hpa.Namespace, metav1.NamespaceDefault)
 		return nil, &hpa, nil
 	}
 	return nil, nil, nil
+}
+
+// strictly reads a document as kube-apiserver does with strict validation: what it does not know is an error, with its path.
+func strictly(document []byte, into any) error {
+	text, err := sigsyaml.YAMLToJSONStrict(document)
+	if err != nil {
+		return err
+	}
+	unknown, err := json.UnmarshalStrict(text, into)
+	return errors.Join(append(unknown, err)...)
 }
 
 // examineFloors says of each Headroom what keeps its floor from its workload, and of each HPA that has none what would swallow
