@@ -121,8 +121,22 @@ func (d aDay) watchFleets(ctx context.Context, namespaces []string) map[string]t
 	return found
 }
 
+// highestReplicas is the most that a fleet was told to have.
+func highestReplicas(ctx context.Context, namespace string) (highest int32) {
+	for ctx.Err() == nil {
+		if n, err := shared.Replicas(ctx, namespace, "llm"); err == nil {
+			highest = max(highest, n)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+	return highest
+}
+
 func TestADailyRampIsMetByPodsThatAreReady(t *testing.T) {
-	const alone, buffered, forecast = "day-alone", "day-buffer", "day-forecast"
+	const alone, buffered, forecast, constant = "day-alone", "day-buffer", "day-forecast", "day-constant"
 	namespaces := []string{alone, buffered, forecast}
 	day := aDay{base: time.Now().Truncate(time.Second)}
 
@@ -133,13 +147,16 @@ func TestADailyRampIsMetByPodsThatAreReady(t *testing.T) {
 	prometheus, err := shared.StartPrometheus(t.Context(), testbed.PrometheusOptions{Name: "day", Targets: []string{shared.exporter.Address()}, Past: day.past(t, namespaces)})
 	must(t, err)
 	t.Cleanup(prometheus.Stop)
-	for _, namespace := range namespaces {
+	for _, namespace := range append(namespaces, constant) {
 		must(t, shared.AddDeployment(t.Context(), testbed.Deployment{Namespace: namespace, Name: "llm", Replicas: 4, ColdStart: dayCold}))
 	}
 	shared.exporter.ExportFunc(func(time.Time) string {
-		load := day.noisy(day.now())
 		var text strings.Builder
-		for _, namespace := range namespaces {
+		for _, namespace := range append(namespaces, constant) {
+			load := day.noisy(day.now())
+			if namespace == constant {
+				load = 5 * perReplica
+			}
 			pods, err := shared.ReadyPods(context.Background(), namespace, "llm")
 			if err != nil {
 				return ""
@@ -164,7 +181,7 @@ func TestADailyRampIsMetByPodsThatAreReady(t *testing.T) {
 		}
 	})
 	must(t, shared.AddHPA(t.Context(), alone, "llm", 1, 40, testbed.PodsMetric("requests_offered", fmt.Sprint(perReplica))))
-	for namespace, mode := range map[string]v1alpha1.ForecastMode{buffered: v1alpha1.ForecastOff, forecast: v1alpha1.ForecastOn} {
+	for namespace, mode := range map[string]v1alpha1.ForecastMode{buffered: v1alpha1.ForecastOff, forecast: v1alpha1.ForecastOn, constant: v1alpha1.ForecastOff} {
 		replicas, reserve := int32(2), int32(0)
 		if mode == v1alpha1.ForecastOn {
 			replicas = 1
@@ -192,7 +209,14 @@ func TestADailyRampIsMetByPodsThatAreReady(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Until(day.base.Add((dayBefore+dayRamp+dayAfter)/clockRate)))
 	defer cancel()
+	var highest int32
+	var watching sync.WaitGroup
+	watching.Go(func() { highest = highestReplicas(ctx, constant) })
 	tallies := day.watchFleets(ctx, namespaces)
+	watching.Wait()
+	if highest != 7 {
+		t.Errorf("at a constant load of five replicas there were up to %d instead of N+2 = 7 in two hours: a ratchet", highest)
+	}
 	for _, namespace := range namespaces {
 		c := tallies[namespace]
 		t.Logf("%-13s %6.2f %% of requests late, %6.0f replica-minutes", namespace, 100*c.share(), c.replicaMinutes)
