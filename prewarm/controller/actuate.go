@@ -19,9 +19,9 @@ const fieldManager = "headroom"
 
 // Actuator brings floors to autoscalers. It never touches replicas: it raises the minimum of what does.
 //
-// It needs the right to get, list and patch horizontalpodautoscalers (autoscaling) and scaledobjects (keda.sh), to get and patch
-// capacitybuffers (autoscaling.x-k8s.io), to get, list and patch headrooms and to update headrooms/finalizers (headroom.dev). A
-// right that is missing is a Problem that names it, not an error that is retried.
+// It needs the rights to get, list and patch horizontalpodautoscalers (autoscaling) and headrooms (headroom.dev); for mode
+// ScaledObject also scaledobjects (keda.sh); and to get and patch capacitybuffers (autoscaling.x-k8s.io). Where a right to write
+// is missing, that is a Problem and not an error that is retried.
 type Actuator struct {
 	// Client reads unstructured objects from the API server, not from a cache, as a manager's own client does by default.
 	Client client.Client
@@ -105,7 +105,7 @@ func (a *Actuator) Apply(ctx context.Context, hr *v1alpha1.Headroom, hpa *autosc
 	if before := hr.Status.Actuation; err != nil && before != nil {
 		held.Status = *before // whatever stands, it is not known to be anything else
 	}
-	if ref := hr.Spec.CapacityBuffer; ref != nil {
+	if ref := hr.Spec.CapacityBuffer; ref != nil && hr.Spec.Actuation.Mode != v1alpha1.ActuateNone {
 		if before := hr.Status.Actuation; before != nil {
 			held.Status.CapacityBufferReplicas = before.CapacityBufferReplicas
 		}

@@ -88,9 +88,21 @@ func (a *Actuator) giveBackAll(ctx context.Context, hr *v1alpha1.Headroom, excep
 			_, err := giveBack(ctx, a.Client, k, client.ObjectKeyFromObject(live), false)
 			problems = append(problems, err)
 		})
+		if apierrors.IsForbidden(err) && !mayHold(hr, k) {
+			continue // a cluster where Headroom was given no rights to KEDA's objects has none of them held
+		}
 		problems = append(problems, err)
 	}
 	return errors.Join(problems...)
+}
+
+// mayHold says whether a Headroom's mode, now or before, is the one for a kind.
+func mayHold(hr *v1alpha1.Headroom, k kind) bool {
+	mode := v1alpha1.ActuateMinReplicas
+	if k.Kind == scaledObjectKind.Kind {
+		mode = v1alpha1.ActuateScaledObject
+	}
+	return hr.Spec.Actuation.Mode == mode || hr.Status.Actuation != nil && hr.Status.Actuation.Mode == mode
 }
 
 // heldBy is the name of the Headroom in an object's annotation; "" where it has none or one that cannot be read.
