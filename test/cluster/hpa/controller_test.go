@@ -136,7 +136,7 @@ func TestController(t *testing.T) {
 			var rivals bool
 			for range 40 {
 				time.Sleep(g.step())
-				if g.chance(15) {
+				if g.chance(15) || replicas == 0 && g.chance(4) {
 					g.change(&spec)
 					if err := ours.Configure(spec, flags); err != nil {
 						t.Fatalf("%v\n%+v", err, spec)
@@ -200,9 +200,12 @@ func (r *rig) differs(got hpa.Result, wrote bool) string {
 
 // change is what a user or an actuator does to an HPA under way.
 func (g gen) change(s *hpa.Spec) {
-	switch g.IntN(3) {
+	switch g.IntN(4) {
 	case 0:
 		s.Behavior = g.behavior()
+	case 1:
+		s.Metrics = g.metrics()
+		g.bounds(s)
 	default:
 		g.bounds(s)
 	}
