@@ -39,13 +39,14 @@ func root(name string) *cobra.Command {
 		Long: `Headroom is the metrics server that a HorizontalPodAutoscaler asks, and the foresight it lacks.
 
 It serves custom.metrics.k8s.io and external.metrics.k8s.io from Prometheus, reading prometheus-adapter's
-configuration unchanged, and forecasts the maximum of the demand over the time that a pod needs to become Ready.`,
+configuration unchanged; and for Headroom objects it keeps pods Ready ahead of the HPA: a buffer above what demand needs,
+pre-warm windows, and a forecast of the maximum demand over the time that a pod takes to become Ready.`,
 		Version:       version(),
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: name},
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(adapter.NewServeCommand(), adapter.NewCheckCommand(), prewarm.NewExplainCommand(), forecaster.NewCommand(forecaster.Connect), bench.NewCommand())
+	cmd.AddCommand(adapter.NewServeCommand(), adapter.NewCheckCommand(), prewarm.NewExplainCommand(), prewarm.NewReleaseCommand(), forecaster.NewCommand(forecaster.Connect), bench.NewCommand())
 	return cmd
 }
 
