@@ -92,9 +92,9 @@ func TestStartsWhenClocksChange(t *testing.T) {
 			want: []string{"11-04 01:00 -02 → 02:00 -02", "11-05 00:00 -02 → 01:00 -02"},
 		},
 		{
-			name: "a minute past midnight the clock goes back to yesterday", zone: "America/St_Johns", schedule: "0 0,23 * * *", duration: time.Minute,
+			name: "a minute past midnight the clock goes back to yesterday", zone: "America/St_Johns", schedule: "0 0,23 * * *", duration: 30 * time.Minute,
 			from: "2010-11-06T12:00:00-02:30", to: "2010-11-08T12:00:00-03:30",
-			want: []string{"11-06 23:00 NDT → 23:01 NDT", "11-07 00:00 NDT → 23:01 NST", "11-07 23:00 NST → 23:01 NST", "11-08 00:00 NST → 00:01 NST"},
+			want: []string{"11-06 23:00 NDT → 23:30 NDT", "11-07 00:00 NDT → 23:30 NST", "11-07 23:00 NST → 23:30 NST", "11-08 00:00 NST → 00:30 NST"},
 		},
 		{
 			name: "Ramadan in Morocco, an hour back in February and forward in March", zone: "Africa/Casablanca", schedule: "30 2 * * 0", duration: time.Minute,
@@ -128,11 +128,23 @@ func TestStartsWhenClocksChange(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := calendar(t, test.zone, test.exceptions, prewarm.Window{Name: "w", Schedule: test.schedule, Duration: test.duration, Replicas: 1})
 			var got []string
-			for o := range c.Openings(at(t, test.from), at(t, test.to)) {
+			open := map[int64]bool{} // by minute
+			from, to := at(t, test.from), at(t, test.to)
+			for o := range c.Openings(from, to) {
 				got = append(got, o.Start.Format("01-02 15:04 MST → ")+o.End.Format("15:04 MST"))
+				for minute := o.Start; minute.Before(o.End); minute = minute.Add(time.Minute) {
+					open[minute.Unix()] = true
+				}
 			}
 			if diff := cmp.Diff(got, test.want); diff != "" {
 				t.Errorf("openings:\n%s", diff)
+			}
+			// Asked of a calendar that has nothing to remember.
+			for now := from; now.Before(to) && now.Before(from.AddDate(0, 2, 0)); now = now.Add(7 * time.Minute) {
+				fresh := calendar(t, test.zone, test.exceptions, prewarm.Window{Name: "w", Schedule: test.schedule, Duration: test.duration, Replicas: 1})
+				if floor := fresh.FloorAt(now, 0); (floor.Replicas == 1) != open[now.Unix()] {
+					t.Errorf("at %s: %+v", now, floor)
+				}
 			}
 		})
 	}
