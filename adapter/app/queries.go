@@ -12,6 +12,7 @@ import (
 
 	"github.com/headroom-autoscaler/headroom/adapter/collect"
 	"github.com/headroom-autoscaler/headroom/adapter/prometheus"
+	"github.com/headroom-autoscaler/headroom/adapter/promql"
 	"github.com/headroom-autoscaler/headroom/api/v1alpha1"
 )
 
@@ -72,13 +73,20 @@ func newQueries(allow string, collector *collect.Collector, maxStaleness time.Du
 }
 
 // confine is an object's query as it may be asked.
-func (q *queries) confine(hr *v1alpha1.Headroom) (string, error) {
-	switch q.allow {
+func (q *queries) confine(hr *v1alpha1.Headroom) (text string, err error) {
+	limits := promql.DefaultLimits()
+	switch text = hr.Spec.Demand.Query; q.allow {
 	case queriesAny:
-		return hr.Spec.Demand.Query, nil
+		err = promql.Check(text, limits)
+	case queriesNamespaced:
+		text, err = promql.Confine(text, namespaceLabel, hr.Namespace, limits)
 	default:
 		return "", errors.New("demand.query is off; the adapter's --allow-queries=namespaced lets an object ask about its own namespace")
 	}
+	if err != nil {
+		return "", fmt.Errorf("demand.query is refused: %w", err)
+	}
+	return text, nil
 }
 
 // value is the last good value of an object's query; the first look has it asked from then on.
