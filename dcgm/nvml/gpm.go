@@ -54,7 +54,7 @@ type target struct {
 }
 
 // fire samples a GPU's targets and compares each with an earlier sample. False when the GPU's tick has ended.
-func (l *Library) fire(gpu *dcgm.GPU, aims []*aim) bool {
+func (l *Library) fire(gpu *dcgm.GPU, handles *gpuHandles, aims []*aim) bool {
 	var shots []*shot
 	for _, a := range aims {
 		if l.load(a) {
@@ -66,6 +66,9 @@ func (l *Library) fire(gpu *dcgm.GPU, aims []*aim) bool {
 		return Success
 	})
 	now := l.opts.Now()
+	if !l.same(gpu, handles) {
+		return false
+	}
 	for _, a := range aims {
 		l.develop(a, now)
 		if l.ends(a.shot.code) && l.ended(gpu, a.shot.code) {
@@ -133,7 +136,7 @@ func (l *Library) activities(gpu *dcgm.GPU, handles *gpuHandles) (map[dcgm.Slice
 		for _, d := range gpu.Devices {
 			got[d.Slice] = l.nothing(d.Slice, d.Generation, why)
 		}
-		return got, true
+		return got, l.same(gpu, handles)
 	}
 	own := make([]*aim, len(gpu.Devices))
 	instances := map[int]*aim{}
@@ -146,7 +149,7 @@ func (l *Library) activities(gpu *dcgm.GPU, handles *gpuHandles) (map[dcgm.Slice
 		own[i] = &aim{slice: d.Slice, generation: d.Generation, shot: shot{device: handles.devices[i], instance: -1}}
 		all = append(all, own[i])
 	}
-	if !l.fire(gpu, all) {
+	if !l.fire(gpu, handles, all) {
 		return nil, false
 	}
 	for i, d := range gpu.Devices {

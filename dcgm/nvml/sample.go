@@ -134,7 +134,7 @@ func (l *Library) sampleWhole(gpu *dcgm.GPU, handles *gpuHandles) {
 		return
 	}
 	a := &aim{slice: whole, generation: gpu.Generation, shot: shot{device: handles.handle, instance: -1}}
-	if !l.fire(gpu, []*aim{a}) {
+	if !l.fire(gpu, handles, []*aim{a}) {
 		return
 	}
 	if a.unsupported() {
@@ -182,15 +182,7 @@ func (l *Library) sampleDuty(gpu *dcgm.GPU, handle gonvml.Device, why dcgm.Absen
 func (l *Library) sampleSlices(gpu *dcgm.GPU, handles *gpuHandles) {
 	readable := make([]bool, len(gpu.Devices))
 	for i, d := range gpu.Devices {
-		uuid, code := l.text("nvmlDeviceGetUUID", handles.devices[i].GetUUID)
-		if code == Success && uuid != d.UUID { // its ids are another's by now
-			code = NotFound
-		}
-		if code == Success {
-			code = l.remember(gpu, d.Slice, d.Generation, handles.devices[i])
-		} else {
-			l.ended(gpu, code)
-		}
+		code := l.remember(gpu, d.Slice, d.Generation, handles.devices[i])
 		if l.ends(code) {
 			return
 		}
@@ -210,6 +202,26 @@ func (l *Library) sampleSlices(gpu *dcgm.GPU, handles *gpuHandles) {
 		l.add(dcgm.Total(gpu, m.signal, func(s dcgm.Slice) dcgm.Reading { return got[s][i] }))
 	}
 	l.remember(gpu, dcgm.Whole(gpu.UUID), gpu.Generation, handles.handle)
+}
+
+// same says that a GPU's slices are still those of the layout. It is asked after samples were taken and before they are compared: a MIG
+// device that was made anew under the same ids answers to its predecessor's handle. That two have the same UUID cannot be told here; that a
+// MIG change was reported can, by Next.
+func (l *Library) same(gpu *dcgm.GPU, handles *gpuHandles) bool {
+	for i, d := range gpu.Devices {
+		uuid, code := l.text("nvmlDeviceGetUUID", handles.devices[i].GetUUID)
+		if code == Success && uuid != d.UUID {
+			code = NotFound
+		}
+		if l.ends(code) && l.ended(gpu, code) {
+			return false
+		}
+	}
+	if handles.doubts != l.doubts(gpu.UUID) {
+		l.absent(gpu, dcgm.LayoutChanged)
+		return false
+	}
+	return true
 }
 
 // prove reads memory again that could be read before GPM ran: drivers are known on which it then fails for good.

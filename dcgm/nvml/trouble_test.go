@@ -4,6 +4,7 @@ package nvml
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -160,7 +161,7 @@ func recut(gpu *fakenvml.GPU, uuid bool) {
 		c := gpu.Compute(i, 0)
 		c.Incarnation++
 		if uuid {
-			c.UUID = strings.Replace(c.UUID, "bbbb", "dddd", 1)
+			c.UUID = fmt.Sprintf("%s-%012d", c.UUID[:len("MIG-bbbbbbbb-0000-0019-0000")], c.Incarnation)
 		}
 	}
 }
