@@ -26,7 +26,7 @@ func (f Family) policy(name string, floors Floors) Policy {
 
 // Constant is N + b.
 func (f Family) Constant(b int) Policy {
-	return f.policy(fmt.Sprintf("+%d", b), &Swept{Buffer: b, Hold: f.Hold, Min: f.Min, Max: f.Max})
+	return f.policy(fmt.Sprintf("N+%d", b), &Swept{Buffer: b, Hold: f.Hold, Min: f.Min, Max: f.Max})
 }
 
 // Forecast is the larger of a forecast with a reserve and of N + b.

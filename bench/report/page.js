@@ -117,7 +117,7 @@ function options(l, width) {
     const low = replay.bands[0].value, high = replay.bands[replay.bands.length - 1].value;
     series.push({ ...none }, { ...none });
     data.push(low, high);
-    bands.push({ series: [5, 4], fill: () => `rgba(${css("--band")},0.4)` });
+    bands.push({ series: [5, 4], fill: () => `rgba(${css("--band")},0.45)` });
   }
   bands.push({ series: [1, 2], fill: () => css("--late") });
   if (l.floor) { series.push({ stroke: () => css("--floor"), width: 1.5, dash: [6, 4], paths: stepped, points: { show: false } }); data.push(l.floor); }
@@ -126,7 +126,7 @@ function options(l, width) {
   return [{
     width, height: width < 600 ? 220 : 260, series, bands, pxAlign: 0,
     tzDate: t => uPlot.tzDate(new Date(t * 1e3), "Etc/UTC"),
-    axes: [{ ...axis, space: 90, values: (u, splits) => splits.map((t, i) => clock(t) === "00:00" ? dayOf(t) : i === 0 ? when(t) : clock(t)) }, { ...axis, size: 44 }],
+    axes: [{ ...axis, size: 34, space: 90, values: (u, splits) => splits.map((t, i) => clock(t) === "00:00" ? dayOf(t) : i === 0 ? when(t) : clock(t)) }, { ...axis, size: 44 }],
     scales: { y: { range: (u, lo, hi) => [0, Math.max(1, hi * 1.05)] } },
     cursor: { sync: { key: "time", setSeries: false }, drag: { x: true, y: false }, y: false, points: { show: false } },
     hooks: {
@@ -224,7 +224,14 @@ function chart(into, o) {
   parts.push(`<text x="${(L + W - R) / 2}" y="${H - 6}" text-anchor="middle">${esc(o.x.name)}</text><text transform="translate(13 ${(T + H - B) / 2}) rotate(-90)" text-anchor="middle">${esc(o.y.name)}</text>`);
   for (const l of o.lines || []) parts.push(`<path d="M${l.points.map(p => X(p[0]) + " " + Y(p[1])).join("L")}" fill="none" stroke="var(${l.colour})" stroke-width="1.5" stroke-dasharray="${l.dash || ""}"/>`);
   const shapes = { circle: (a, b) => `<circle cx="${a}" cy="${b}" r="4"`, square: (a, b) => `<rect x="${a - 4}" y="${b - 4}" width="8" height="8"`, cross: (a, b) => `<path d="M${a} ${b - 5}l5 9h-10z"`, star: (a, b) => `<path d="M${a - 6} ${b}l6 -6 6 6 -6 6z"` };
-  for (const m of o.marks) parts.push(`${shapes[m.shape](X(m.x), Y(m.y))} fill="var(${m.colour})" stroke="var(--paper)" stroke-width="0.8"><title>${esc(m.title)}</title></${m.shape === "circle" ? "circle" : m.shape === "square" ? "rect" : "path"}>` + (m.text ? `<text x="${X(m.x) + 8}" y="${Y(m.y) + 4}">${esc(m.text)}</text>` : ""));
+  const taken = []; // boxes of labels, so that none lies on another
+  const label = m => {
+    const w = 7 * m.text.length, a = X(m.x) + 8 + w > W ? X(m.x) - 8 - w : X(m.x) + 8, free = b => taken.every(t => a + w < t[0] || t[0] + t[2] < a || Math.abs(t[1] - b) > 13);
+    const b = [4, -10, 18, -24, 32, -38, -52, -66].map(d => Y(m.y) + d).find(b => b > T && b < H - B + 2 && free(b)) ?? Y(m.y) + 4;
+    taken.push([a, b, w]);
+    return `<text x="${a}" y="${b}">${esc(m.text)}</text>`;
+  };
+  for (const m of o.marks) parts.push(`${shapes[m.shape](X(m.x), Y(m.y))} fill="var(${m.colour})" stroke="var(--paper)" stroke-width="0.8"><title>${esc(m.title)}</title></${m.shape === "circle" ? "circle" : m.shape === "square" ? "rect" : "path"}>` + (m.text ? label(m) : ""));
   into.innerHTML = `<svg viewBox="0 0 ${W} ${H}" role="img" aria-label="${esc(o.label)}">${parts.join("")}</svg>`;
 }
 
