@@ -7,6 +7,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
 )
 
 var (
@@ -108,5 +111,28 @@ func TestCheckSeesWhatTheDocumentedManifestsAvoid(t *testing.T) {
 				t.Errorf("check does not say %s:\n%s", test.want, out)
 			}
 		})
+	}
+}
+
+// TestTheServingPageSaysTheDefaults of the flags about Headroom objects, all of them.
+func TestTheServingPageSaysTheDefaults(t *testing.T) {
+	page, err := os.ReadFile("../../docs/serving.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` \\| (?:`([^`]*)`)? ?\\|").FindAllSubmatch(page, -1) {
+		documented[string(row[1])] = string(row[2])
+	}
+	flags := pflag.NewFlagSet("headrooms", pflag.ContinueOnError)
+	o := DefaultOptions()
+	o.Headrooms.addFlags(flags)
+	all := pflag.NewFlagSet("all", pflag.ContinueOnError)
+	o.AddFlags(all)
+	flags.AddFlag(all.Lookup("allow-queries"))
+	defaults := map[string]string{}
+	flags.VisitAll(func(f *pflag.Flag) { defaults[f.Name] = f.DefValue })
+	if diff := cmp.Diff(defaults, documented); diff != "" {
+		t.Errorf("docs/serving.md (+) and the flags (-) differ:\n%s", diff)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/headroom-autoscaler/headroom/adapter/collect"
 	"github.com/headroom-autoscaler/headroom/adapter/metricsapi"
 	"github.com/headroom-autoscaler/headroom/adapter/prometheus"
+	"github.com/headroom-autoscaler/headroom/prewarm/controller"
 )
 
 // described records the names of whatever is registered.
@@ -44,6 +45,7 @@ func TestTheMetricsPageNamesWhatIsRegistered(t *testing.T) {
 	newMetrics(registered, collect.NewWanted(1), slog.New(slog.DiscardHandler))
 	prometheus.NewMetrics(registered)
 	metricsapi.NewMissing(registered, time.Now)
+	controller.NewMetrics(registered)
 	slices.Sort(registered.names)
 
 	page, err := os.ReadFile("../../docs/metrics.md")
