@@ -43,6 +43,7 @@ type queries struct {
 	collector    *collect.Collector
 	maxStaleness time.Duration
 	all          chan struct{}
+	work         sync.WaitGroup
 
 	mu     sync.Mutex
 	asked  map[types.NamespacedName]*askedQuery // nil: none is allowed
@@ -139,7 +140,7 @@ func (q *queries) ask(ctx context.Context, now time.Time) {
 			delete(q.asked, key)
 		case a.refused == nil && !a.running:
 			a.running = true
-			go q.askOne(ctx, key.Namespace, a)
+			q.work.Go(func() { q.askOne(ctx, key.Namespace, a) })
 		}
 	}
 }
