@@ -12,7 +12,7 @@ const (
 	Carry   Action = iota + 1 // nothing; at most a count
 	Look                      // walk the inventory again, and throw samples of that GPU away
 	DropGPU                   // its readings are absent at once, the others go on; look again after Retry
-	Reopen                    // there is no driver: stay up without readings, and open again after RetryOpen
+	Reopen                    // there is no driver: stay up without readings, and open again after RetryOpenAfter
 	Release                   // free samples, shut NVML down and end with code 0: somebody needs the GPUs, or only a new process can go on
 	Restart                   // become a new process that leaves some GPUs' GPM alone
 	End                       // end with code 1: the driver hangs and cannot be let go of
@@ -27,13 +27,14 @@ func (a Action) String() string {
 	return words[a-1]
 }
 
-const (
-	// Retry is how long a lost GPU is left alone: each call to one may hang.
-	Retry = 30 * time.Second
-	// RetryOpen and MaxRetryOpen bound the waits for a driver, doubling: a node without GPUs must not crash-loop.
-	RetryOpen    = 5 * time.Second
-	MaxRetryOpen = 60 * time.Second
-)
+// Retry is how long a lost GPU is left alone: each call to one may hang.
+const Retry = 30 * time.Second
+
+// RetryOpenAfter is how long to wait for a driver after so many failures in a row: from 5 s, doubling, up to a minute. A node
+// without GPUs must not crash-loop, nor look every second for what will not come.
+func RetryOpenAfter(failures int) time.Duration {
+	return min(time.Minute, 5*time.Second<<min(max(failures-1, 0), 4))
+}
 
 // OnCode is what a returned code asks for.
 func OnCode(code Code) Action {

@@ -63,16 +63,20 @@ func inChild(t *testing.T, scenario fakenvml.Scenario, body func(f *fake)) {
 	inChildWith(t, func() string { return fakeLibrary }, scenario, body)
 }
 
+// bodyRan tells a child that ran its body from one that found nothing to run.
+const bodyRan = "the child has run its body"
+
 func inChildWith(t *testing.T, library func() string, scenario fakenvml.Scenario, body func(f *fake)) {
 	t.Helper()
 	if os.Getenv(childVariable) == t.Name() {
 		f := &fake{T: t, scenario: scenario, file: os.Getenv(fakenvml.Env), now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 		f.show(func(*fakenvml.Scenario) {})
 		body(f)
+		fmt.Println(bodyRan)
 		return
 	}
 	needFake(t)
-	if out, code := child(t, library()); code != 0 || strings.Contains(out, "fakenvml: misuse") {
+	if out, code := child(t, library()); code != 0 || strings.Contains(out, "fakenvml: misuse") || !strings.Contains(out, bodyRan) {
 		t.Fatalf("the child ended with code %d and said:\n%s", code, out)
 	}
 }
@@ -89,7 +93,7 @@ func child(t *testing.T, library string) (string, int) {
 	}
 	command := exec.Command(self, "-test.run="+strings.Join(parts, "/"), "-test.count=1", "-test.timeout=60s")
 	// The race detector waits a second before a process ends, for reports of others that it does not have.
-	command.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", childVariable+"="+t.Name(), libraryVariable+"="+library, fakenvml.Env+"="+filepath.Join(t.TempDir(), "scenario"))
+	command.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", childVariable+"="+t.Name(), libraryVariable+"="+library, "LD_LIBRARY_PATH="+filepath.Dir(library), fakenvml.Env+"="+filepath.Join(t.TempDir(), "scenario"))
 	var out bytes.Buffer
 	command.Stdout, command.Stderr = &out, &out
 	var failed *exec.ExitError

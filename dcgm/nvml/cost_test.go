@@ -100,7 +100,7 @@ func cpu(b *testing.B) time.Duration {
 
 var resident = regexp.MustCompile(`VmRSS:\s+(\d+) kB`)
 
-func residentMiB(b *testing.B) float64 {
+func residentMiB(b testing.TB) float64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		b.Fatal(err)

@@ -41,6 +41,7 @@ type Library struct {
 	lost     map[string]time.Time // GPUs not to call until then
 	restart  map[string]bool      // GPUs whose GPM broke something
 	sentence Code                 // a code after which only a new process can go on
+	denied   []string             // calls that were refused for want of permission
 	look     string               // why the inventory should be walked
 }
 
@@ -98,7 +99,8 @@ func Symbols() []string {
 	return all
 }
 
-// Open loads and initialises the driver's library. Its error's code says what to do (OnCode).
+// Open loads and initialises the driver's library. Its error holds a CallError, whose code says what to do (OnCode); it may be tried again
+// after RetryOpenAfter.
 func Open(opts Options) (*Library, error) {
 	if opts.Now == nil || opts.Interval < minPair {
 		return nil, fmt.Errorf("nvml options: want a clock, and an interval of %s or more, got %s", minPair, opts.Interval)
@@ -170,10 +172,16 @@ func (l *Library) note(name string, code Code) {
 		return
 	}
 	l.counts.failed(name, code)
-	if OnCode(code) == Release {
-		l.mu.Lock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch OnCode(code) {
+	case Release:
 		l.sentence = code
-		l.mu.Unlock()
+	case Tell:
+		if !slices.Contains(l.denied, name) {
+			l.denied = append(l.denied, name)
+			slices.Sort(l.denied)
+		}
 	}
 }
 
@@ -218,6 +226,7 @@ func (l *Library) Verdict(now time.Time) Verdict {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	v.Denied = slices.Clone(l.denied)
 	switch {
 	case v.Hang.Action() == End:
 		v.Action, v.Why = End, fmt.Sprintf("%s has not answered for %s", f.call, v.Hang.For.Round(time.Second))

@@ -154,3 +154,13 @@ func TestBranch(t *testing.T) {
 		}
 	}
 }
+
+func TestWaitingForADriver(t *testing.T) {
+	var got []time.Duration
+	for failures := range 8 {
+		got = append(got, RetryOpenAfter(failures)/time.Second)
+	}
+	if diff := cmp.Diff([]time.Duration{5, 5, 10, 20, 40, 60, 60, 60}, got); diff != "" {
+		t.Error(diff)
+	}
+}

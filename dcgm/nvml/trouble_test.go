@@ -481,6 +481,46 @@ func TestNoDriver(t *testing.T) {
 	}
 }
 
+// TestTheDriverIsFoundWhereTheSystemHasIt is how a whole program takes the fake: by the driver's name and the system's search path.
+func TestTheDriverIsFoundWhereTheSystemHasIt(t *testing.T) {
+	inChild(t, one(fakenvml.H200(0)), func(f *fake) {
+		opts := f.options()
+		opts.Library = ""
+		lib, err := Open(opts)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if inv, err := lib.Inventory(); err != nil || len(inv.GPUs) != 1 || inv.GPUs[0].UUID != gpu0 {
+			f.Error(inv, err)
+		}
+		if err := lib.Close(); err != nil {
+			f.Error(err)
+		}
+	})
+}
+
+// TestNothingLeaks samples for some hours' worth of ticks, with a MIG change every hundred.
+func TestNothingLeaks(t *testing.T) {
+	inChild(t, one(fakenvml.H200(0).Sevenths()), func(f *fake) {
+		f.open()
+		var before float64
+		for i := range 10_000 {
+			if i%100 == 99 {
+				f.show(func(s *fakenvml.Scenario) { recut(&s.GPUs[0], true) })
+				f.tick()
+				f.look()
+			}
+			f.tick()
+			if i == 2000 {
+				before = residentMiB(f)
+			}
+		}
+		if after := residentMiB(f); after > before+8 {
+			f.Errorf("grew from %.1f to %.1f MiB", before, after)
+		}
+	})
+}
+
 func TestTheDriverIsReplacedUnderTheProcess(t *testing.T) {
 	inChild(t, one(fakenvml.H200(0)), func(f *fake) {
 		f.open()
@@ -503,5 +543,8 @@ func TestWithoutPermission(t *testing.T) {
 		got := f.tick()
 		f.want(got, dcgm.Compute(gpu0, 1, 0), dcgm.SMActive, "0.500 exact")
 		f.want(got, dcgm.Compute(gpu0, 1, 0), dcgm.DRAMActive, "no permission")
+		if diff := cmp.Diff([]string{"nvmlGpmMigSampleGet"}, f.lib.Verdict(f.now).Denied); diff != "" {
+			f.Error(diff)
+		}
 	})
 }
