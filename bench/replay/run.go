@@ -80,10 +80,10 @@ func (r *run) live() {
 	r.shortMinute = -1
 	for k := s.RunFrom; k < len(s.Offered); k++ {
 		f.mature(k)
-		r.sync(k, now)
 		if k == s.ScoreFrom {
 			r.startedAtScore = f.created
 		}
+		r.sync(k, now)
 		if k >= s.ScoreFrom {
 			r.account(k)
 		}
