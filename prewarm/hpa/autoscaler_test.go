@@ -173,3 +173,21 @@ func TestEveryWordPrints(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsNotGivenIsMissing(t *testing.T) {
+	spec := documented()
+	pods := []Pod{{Phase: Running}, {Phase: Running}, {Phase: Pending}}
+	got := Count(start, Metric{Kind: Pods, Target: AverageValue, TargetMilli: 1}, DefaultFlags(), pods, []Sample{{Present: true, Milli: 7}}, nil)
+	if diff := cmp.Diff(Tally{Pods: 3, Sampled: 1, Missing: 1, Unready: 1, SumMilli: 7}, got); diff != "" {
+		t.Errorf("fewer samples than pods (-want +got):\n%s", diff)
+	}
+	spec.Metrics = append(spec.Metrics, spec.Metrics[0])
+	a, err := New(spec, DefaultFlags())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := a.Step(start, Workload{SpecReplicas: 5, StatusReplicas: 5}, []Reading{{Value: 3000}})
+	if r.Cause != Frozen || r.Failed != 1 || r.FailedMetric != 1 || r.Failure != NotRead || r.Replicas != 5 {
+		t.Errorf("fewer readings than metrics: %+v", r)
+	}
+}

@@ -79,10 +79,10 @@ func Count(now time.Time, m Metric, flags Flags, pods []Pod, samples []Sample, e
 		if i < len(samples) {
 			sample = samples[i]
 		}
-		request := sample.RequestMilli
-		if utilization && request < 0 {
-			t.NoRequest = true
-			request = 0
+		request := int64(0)
+		if utilization {
+			request = max(0, sample.RequestMilli)
+			t.NoRequest = t.NoRequest || sample.RequestMilli < 0
 		}
 		switch {
 		case pod.Deleting || pod.Phase == Failed:
