@@ -3,12 +3,16 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
+	"os"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/headroom-autoscaler/headroom/api/v1alpha1"
@@ -108,6 +112,51 @@ func TestPrometheusGoneLowersNothing(t *testing.T) {
 		a.waitAhead(t, 8)
 	})
 }
+
+func TestDemandThatIsNoNumberLowersNothing(t *testing.T) {
+	deciders(t, 1)
+	bothWays(t, func(t *testing.T, start func(int64, func(*v1alpha1.HeadroomSpec)) *ahead) {
+		a := start(5*perReplica, nil)
+		a.waitAhead(t, 7)
+		shared.exporter.ExportFunc(a.export("requests_offered", func(time.Time, string, int, int) float64 { return math.NaN() }))
+		a.waitCondition(t, v1alpha1.ConditionDemandAvailable, metav1.ConditionFalse, "")
+		a.stays(t, 7, watched)
+	})
+}
+
+func TestAFrozenAPIServerCostsNoPod(t *testing.T) {
+	deciders(t, 1)
+	a := startAhead(t, 5*perReplica, v1alpha1.ActuateMinReplicas, nil)
+	must(t, shared.AddHPA(t.Context(), a.namespace, a.name, 2, 40, testbed.PodsMetric("requests_offered", "12")))
+	a.waitAhead(t, 7)
+	apiserver, err := os.FindProcess(shared.PIDs["kube-apiserver"])
+	must(t, err)
+	must(t, apiserver.Signal(syscall.SIGSTOP))
+	thaw := time.AfterFunc(12*time.Second, func() { _ = apiserver.Signal(syscall.SIGCONT) }) // longer than a leader's renew deadline
+	t.Cleanup(func() { thaw.Stop(); _ = apiserver.Signal(syscall.SIGCONT) })
+	<-time.After(13 * time.Second)
+	a.stays(t, 7, watched)
+	a.load.Store(8 * perReplica)
+	a.waitAhead(t, 10)
+}
+
+func TestAnUpgradedDefinitionKeepsTheObjects(t *testing.T) {
+	deciders(t, 1)
+	a := startAhead(t, 5*perReplica, v1alpha1.ActuateMinReplicas, nil)
+	must(t, shared.AddHPA(t.Context(), a.namespace, a.name, 2, 40, testbed.PodsMetric("requests_offered", "12")))
+	a.waitAhead(t, 7)
+	// An older definition knows less; the objects and what is held survive the way there and back.
+	patch := []byte(`[{"op":"remove","path":"/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/nextWindow"}]`)
+	_, err := shared.Dynamic.Resource(crdResource).Patch(t.Context(), "headrooms.headroom.dev", types.JSONPatchType, patch, metav1.PatchOptions{})
+	must(t, err)
+	a.stays(t, 7, watched)
+	must(t, shared.InstallCRDs(t.Context()))
+	a.load.Store(6 * perReplica)
+	a.waitAhead(t, 8)
+	a.waitMinimum(t, 8)
+}
+
+var crdResource = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 
 func TestWhatIsHeldIsGivenBack(t *testing.T) {
 	deciders(t, 1)
