@@ -31,7 +31,7 @@ func (q *queue) begin(s *Scenario) {
 // step serves for one step.
 func (q *queue) step(k int, offered, capacity float64) {
 	q.arrived += offered
-	if q.first == len(q.line) && offered <= capacity {
+	if q.empty() && offered <= capacity {
 		q.served += offered
 		q.waits.add(0, offered)
 		return
@@ -64,6 +64,14 @@ func (q *queue) step(k int, offered, capacity float64) {
 		q.line = q.line[:copy(q.line, q.line[q.first:])]
 		q.first = 0
 	}
+}
+
+func (q *queue) empty() bool { return q.first == len(q.line) }
+
+// byChance books a step without a backlog, whose waits somebody else books.
+func (q *queue) byChance(offered float64) {
+	q.arrived += offered
+	q.served += offered
 }
 
 // giveUp takes out of the line who has waited for all of the patience.

@@ -48,6 +48,7 @@ type run struct {
 	tally    hpa.Tally
 	fleet    *fleet
 	queue    queue
+	chance   chance
 	record   *Timeline
 
 	offered, late, carried float64 // load × steps
@@ -195,6 +196,14 @@ func (r *run) account(k int) {
 		}
 	} else {
 		r.carried += offered
+	}
+	if rates := r.s.Service.Rate; rates != nil {
+		capacity = float64(f.ready) * rates[k]
+		if slots := r.s.Service.Slots; slots != nil && r.queue.empty() && offered <= capacity {
+			r.queue.byChance(offered)
+			r.chance.add(&r.queue.waits, offered, f.ready, rates[k], slots[k])
+			return
+		}
 	}
 	r.queue.step(k, offered, capacity)
 }

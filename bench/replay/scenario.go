@@ -41,6 +41,7 @@ type Scenario struct {
 	Fails  float64 // failures of a Ready pod per hour; its replacement starts from nothing
 	Seed   uint64
 
+	Service  Service       // of the queue
 	Patience time.Duration // how long a request waits before it goes away; 0: for ever
 }
 
@@ -125,6 +126,8 @@ func (s *Scenario) Validate() error {
 	refuse(!(s.Fails >= 0) || s.Fails > 100, "fails", s.Fails, "between 0 and 100 an hour")
 	refuse(s.Signal.Window < Step, "signal.window", s.Signal.Window, "15s or more")
 	refuse(s.Signal.Delay < 0, "signal.delay", s.Signal.Delay, "0 or more")
+	refuse(s.Service.Rate != nil && len(s.Service.Rate) != len(s.Offered) || s.Service.Slots != nil && len(s.Service.Slots) != len(s.Service.Rate), "service", len(s.Service.Rate),
+		"of as many steps as the load")
 	refuse(s.Patience < 0, "patience", s.Patience, "0 (for ever) or more")
 	return errors.Join(append(problems, s.HPA.Validate())...)
 }
