@@ -28,7 +28,7 @@ const (
 	dayHigh   = 20 * perReplica // load by day
 	dayRamp   = 40 * time.Minute
 	dayBefore = 45 * time.Minute // from the start of the test to the beginning of the ramp
-	dayAfter  = 25 * time.Minute // from its end to the end of the test
+	dayAfter  = 55 * time.Minute // from its end to the end of the test
 )
 
 // aDay is a load that repeats every day, by a clock that began at base.
@@ -227,7 +227,8 @@ func TestADailyRampIsMetByPodsThatAreReady(t *testing.T) {
 	if f, a := tallies[forecast].share(), tallies[alone].share(); f > a/5 {
 		t.Errorf("with the forecast %.2f %% of requests are late, more than a fifth of the HPA's %.2f %%", 100*f, 100*a)
 	}
-	if f, b := tallies[forecast], tallies[buffered]; f.share() > b.share() {
+	// The forecast makes more of the ramp and one replica less of every other minute. A hundredth is what the looks miss.
+	if f, b := tallies[forecast], tallies[buffered]; f.share() > b.share() || f.replicaMinutes > 1.01*b.replicaMinutes {
 		t.Errorf("buffer 1 with the forecast: %.2f %% late at %.0f replica-minutes; buffer 2 without: %.2f %% at %.0f", 100*f.share(), f.replicaMinutes, 100*b.share(), b.replicaMinutes)
 	}
 }
