@@ -4,17 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -118,27 +118,38 @@ type held struct {
 	last            controller.Held
 }
 
-var installHeadroom sync.Once
-
-// newHeld makes a namespace and a Headroom in mode MinReplicas for the workload of the name.
+// newHeld makes a namespace after the test and a Headroom in mode MinReplicas for the workload of the name.
 func newHeld(t *testing.T, name string) *held {
 	t.Helper()
-	installHeadroom.Do(func() {
-		installCRD(t, filepath.Join("..", "..", "charts", "headroom", "files", "crds", "headroom.dev_headrooms.yaml"))
-	})
-	w := &writes{}
-	h := &held{t: t, name: name, client: newClient(t, shared.Config, w), writes: w, now: time.Date(2026, 12, 1, 9, 0, 0, 0, time.UTC)}
-	h.namespace = strings.Trim(strings.Map(func(r rune) rune {
+	namespace := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
 			return r
 		}
 		return '-'
-	}, strings.ToLower(t.Name())), "-")
-	h.namespace = strings.Trim(h.namespace[max(0, len(h.namespace)-50):], "-")
+	}, strings.ToLower(t.Name()))
+	return newHeldIn(t, strings.Trim(namespace[max(0, len(namespace)-50):], "-"), name)
+}
+
+func newHeldIn(t *testing.T, namespace, name string) *held {
+	t.Helper()
+	must(t, shared.InstallCRDs(t.Context()))
+	w := &writes{}
+	h := &held{
+		t: t, namespace: namespace, name: name, client: newClient(t, shared.Config, w), writes: w, now: time.Date(2026, 12, 1, 9, 0, 0, 0, time.UTC),
+	}
 	must(t, shared.EnsureNamespace(t.Context(), h.namespace))
 	h.actuator = &controller.Actuator{Client: h.client, Now: func() time.Time { return h.now }}
 	must(t, h.client.Create(t.Context(), minReplicasHeadroom(h.namespace, name)))
+	t.Cleanup(h.remove)
 	return h
+}
+
+// remove takes the object away and leaves nothing held, so that no later test's controller finds it.
+func (h *held) remove() {
+	admin := newClient(h.t, shared.Config, &writes{})
+	ctx := context.WithoutCancel(h.t.Context())
+	_ = admin.Delete(ctx, minReplicasHeadroom(h.namespace, h.name)) // it may be gone already
+	must(h.t, controller.ReleaseAll(ctx, admin, controller.ReleaseOptions{Namespace: h.namespace, Headroom: h.name}, func(controller.Released) {}))
 }
 
 func minReplicasHeadroom(namespace, name string) *v1alpha1.Headroom {
@@ -362,6 +373,69 @@ func TestAnOwnersChangeIsNotLost(t *testing.T) {
 	h.release() // there is nothing to give back
 }
 
+// TestNobodysLastWordIsLost lets an owner and Headroom write at the same time, as fast as they can.
+func TestNobodysLastWordIsLost(t *testing.T) {
+	for _, o := range []owner{
+		{name: "client-side", apply: clientSideApply("kubectl-client-side-apply")}, {name: "server-side", apply: serverSideApply("kustomize-controller", true)},
+	} {
+		t.Run(o.name, func(t *testing.T) {
+			h := newHeld(t, "llm")
+			must(t, o.apply(t.Context(), hpaManifest(h.namespace, "llm", replicas(3))))
+			last, done := int32(3), make(chan error, 1)
+			go func() {
+				random := rand.New(rand.NewPCG(3, 4))
+				for range 150 {
+					value := 1 + random.Int32N(20)
+					switch err := o.apply(t.Context(), hpaManifest(h.namespace, "llm", &value)); {
+					case err == nil:
+						last = value
+					case !apierrors.IsConflict(err):
+						done <- err
+						return
+					}
+				}
+				done <- nil
+			}()
+			random, looks, gaveUp := rand.New(rand.NewPCG(5, 6)), 0, 0
+			for running := true; running; looks++ {
+				switch err := h.wants(controller.Wanted{Floor: random.Int32N(25), MayLower: random.IntN(2) == 0}); {
+				case apierrors.IsConflict(err):
+					gaveUp++ // for this round
+				default:
+					must(t, err)
+				}
+				h.now = h.now.Add(15 * time.Minute) // no feud
+				select {
+				case err := <-done:
+					must(t, err)
+					running = false
+				default:
+				}
+			}
+			h.apply(20).stands(20).userMin(last)
+			h.release().stands(last)
+			t.Logf("%d looks beside 150 applies, %d of them gave up for a round; %d writes", looks, gaveUp, h.writes.applies.Load())
+		})
+	}
+}
+
+// TestAMaximumBelowWhatIsHeldIsTheOwnersToSay shows what kube-apiserver lets an owner do while a minimum is held.
+func TestAMaximumBelowWhatIsHeldIsTheOwnersToSay(t *testing.T) {
+	h := newHeld(t, "llm")
+	must(t, replace(t.Context(), hpaManifest(h.namespace, "llm", replicas(3))))
+	h.apply(8).stands(8)
+	patch := func(text string) error {
+		_, err := shared.Dynamic.Resource(hpas).Namespace(h.namespace).Patch(t.Context(), "llm", types.MergePatchType, []byte(text), metav1.PatchOptions{})
+		return err
+	}
+	if err := patch(`{"spec":{"maxReplicas":5}}`); !apierrors.IsInvalid(err) {
+		t.Fatalf("maxReplicas below what is held: %v", err)
+	}
+	must(t, patch(`{"spec":{"maxReplicas":5,"minReplicas":2}}`))
+	h.apply(8).stands(5).userMin(2)
+	h.release().stands(2)
+}
+
 func TestWhoPutsItBackAgainAndAgainIsLeftAlone(t *testing.T) {
 	h := newHeld(t, "llm")
 	argo := clientSideApply("argocd-controller")
@@ -455,11 +529,11 @@ func TestAnHPAThatGoesToZeroKeepsWorking(t *testing.T) {
 	// A person scaled it to zero: a minimum above 0 changes nothing, and switches off the HPA's way up by its metric.
 	lag.Store(2500)
 	f.wait(t, 3)
-	scale, err := shared.Client.AppsV1().Deployments(f.namespace).GetScale(t.Context(), f.name, metav1.GetOptions{})
-	must(t, err)
-	scale.Spec.Replicas = 0
-	_, err = shared.Client.AppsV1().Deployments(f.namespace).UpdateScale(t.Context(), f.name, scale, metav1.UpdateOptions{})
-	must(t, err)
+	byHand := func(n int) {
+		_, err := shared.Client.AppsV1().Deployments(f.namespace).Patch(t.Context(), f.name, types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, n), metav1.PatchOptions{})
+		must(t, err)
+	}
+	byHand(0)
 	must(t, testbed.WaitFor(t.Context(), soon, "the HPA to see it", func(ctx context.Context) (bool, string) {
 		hpa, err := shared.Client.AutoscalingV2().HorizontalPodAutoscalers(f.namespace).Get(ctx, f.name, metav1.GetOptions{})
 		return err == nil && hpa.Status.CurrentReplicas == 0, shared.DescribeHPA(ctx, f.namespace, f.name)
@@ -467,14 +541,10 @@ func TestAnHPAThatGoesToZeroKeepsWorking(t *testing.T) {
 	h.apply(2).stands(0).problem(controller.WorkloadAtZero)
 
 	// The metric is taken out while a minimum is held: 0 is no longer allowed.
-	scale, err = shared.Client.AppsV1().Deployments(f.namespace).GetScale(t.Context(), f.name, metav1.GetOptions{})
-	must(t, err)
-	scale.Spec.Replicas = 1
-	_, err = shared.Client.AppsV1().Deployments(f.namespace).UpdateScale(t.Context(), f.name, scale, metav1.UpdateOptions{})
-	must(t, err)
+	byHand(1)
 	f.wait(t, 3)
 	h.apply(2).stands(2).problem(noProblem)
-	_, err = shared.Dynamic.Resource(hpas).Namespace(h.namespace).Patch(t.Context(), "llm", types.JSONPatchType,
+	_, err := shared.Dynamic.Resource(hpas).Namespace(h.namespace).Patch(t.Context(), "llm", types.JSONPatchType,
 		[]byte(`[{"op":"replace","path":"/spec/metrics","value":[{"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization","averageUtilization":80}}}]}]`), metav1.PatchOptions{})
 	must(t, err)
 	h.release().stands(1)
