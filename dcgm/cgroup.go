@@ -1,6 +1,9 @@
 package dcgm
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // CgroupOwner is whose a process is, by the path of its cgroup. Either may be empty: a process of a pod's sandbox level has no
 // container, a path seen from inside a cgroup namespace may have lost the pod.
@@ -30,13 +33,12 @@ func ParseCgroup(content string) (CgroupOwner, bool) {
 // inside of that pod.
 func ownerOf(path string) CgroupOwner {
 	var owner CgroupOwner
-	parts := strings.Split(path, "/")
-	for i := len(parts) - 1; i >= 0; i-- {
-		if uid, ok := podUID(parts[i]); ok {
+	for _, part := range slices.Backward(strings.Split(path, "/")) {
+		if uid, ok := podUID(part); ok {
 			owner.PodUID = uid
 			return owner
 		}
-		if id, ok := containerID(parts[i]); ok && owner.ContainerID == "" {
+		if id, ok := containerID(part); ok && owner.ContainerID == "" {
 			owner.ContainerID = id
 		}
 	}

@@ -67,7 +67,7 @@ func ParsePluginID(id string) (DeviceID, error) {
 func parseGKE(id string) (DeviceID, error) {
 	d := DeviceID{ByIndex: true, GI: -1}
 	parts := strings.Split(strings.TrimPrefix(id, "nvidia"), "/")
-	ok := true
+	var ok bool
 	if d.Index, ok = number(parts[0]); !ok {
 		return DeviceID{}, fmt.Errorf(`device id %q: after "nvidia" want an index`, id)
 	}

@@ -1,6 +1,7 @@
 package dcgm
 
 import (
+	"slices"
 	"strconv"
 	"time"
 )
@@ -56,7 +57,7 @@ var fields = []Field{
 }
 
 // Fields are DCGM's fields that have a meaning here.
-func Fields() []Field { return fields[:len(fields):len(fields)] }
+func Fields() []Field { return slices.Clone(fields) }
 
 // FieldOf finds a field by either of its names.
 func FieldOf(name string) (Field, bool) {

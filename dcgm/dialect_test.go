@@ -173,3 +173,32 @@ func FuzzExposition(f *testing.F) {
 		}
 	})
 }
+
+// FuzzScrape: whatever an exporter prints, what comes of it are ratios, amounts or reasons, of slices that this node has.
+func FuzzScrape(f *testing.F) {
+	for _, file := range []string{"old.txt", "new.txt"} {
+		text, err := os.ReadFile("testdata/dcgm-exporter/" + file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text), true)
+	}
+	f.Fuzz(func(t *testing.T, text string, correct bool) {
+		rows, err := ParseExposition(strings.NewReader(text), func(string) bool { return true })
+		if err != nil {
+			return
+		}
+		inv := node()
+		inv.GPUs[0].Architecture = Ampere
+		readings, _ := FromExporter(rows, inv, correct, noon, time.Second)
+		for _, r := range readings {
+			if err := r.check(); err != nil {
+				t.Error(err)
+			}
+			_, isDevice := inv.Device(r.Slice)
+			if gpu, here := inv.GPU(r.Slice.GPU); !here || isDevice != gpu.MIG {
+				t.Errorf("a reading of %s", r.Slice)
+			}
+		}
+	})
+}

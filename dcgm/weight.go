@@ -72,7 +72,7 @@ func sevenths(gb [5]int, sms [6]int) []ModelProfile {
 }
 
 // Models are the GPU models with a table.
-func Models() []Model { return models[:len(models):len(models)] }
+func Models() []Model { return slices.Clone(models) }
 
 // modelNames tell a model by words of NVML's name; the first that fits.
 var modelNames = []struct {

@@ -146,3 +146,46 @@ func TestADialectIsReadBackAsWhatItIs(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkScrape is one scrape of a node of eight GPUs with seven slices each, every slice held by a pod, in one dialect.
+func BenchmarkScrape(b *testing.B) {
+	s := &Snapshot{Inventory: &dcgm.Inventory{}, Holders: map[dcgm.Slice][]dcgm.Pod{}, Health: Health{Up: true}}
+	for g := range 8 {
+		gpu := dcgm.GPU{UUID: cut[:len(cut)-1] + string(rune('0'+g)), Index: g, MIG: true, Name: "NVIDIA H200"}
+		for i := range 7 {
+			slice := dcgm.Compute(gpu.UUID, i+1, 0)
+			gpu.Devices = append(gpu.Devices, dcgm.Device{Slice: slice, UUID: "MIG-" + slice.String(), Profile: dcgm.Profile{ComputeSlices: 1, GPUSlices: 1, MemoryGB: 18}, Weights: dcgm.Weights{SM: 0.1, Memory: 0.1}})
+			pod := dcgm.Pod{Namespace: "inference", Name: "llama-" + slice.String(), UID: "u", Container: "vllm"}
+			s.Holders[slice] = []dcgm.Pod{pod}
+			var readings []dcgm.Reading
+			for _, signal := range dcgm.Signals {
+				readings = append(readings, dcgm.Reading{Slice: slice, Signal: signal, Value: 0.5, At: noon, Source: dcgm.GPM, Quality: dcgm.Exact})
+			}
+			s.Readings = append(s.Readings, readings...)
+			s.Pods = append(s.Pods, dcgm.Attribute(dcgm.MIG, readings, []dcgm.Pod{pod}, nil)...)
+		}
+		s.Inventory.GPUs = append(s.Inventory.GPUs, gpu)
+	}
+	e := New(Options{Interval: time.Second, Dialect: dcgm.OldDialect, Hostname: "node-1", Now: func() time.Time { return noon }})
+	registry := prometheus.NewRegistry()
+	if err := e.Register(registry); err != nil {
+		b.Fatal(err)
+	}
+	e.Publish(s)
+	series := 0
+	for b.Loop() {
+		families, err := registry.Gather()
+		if err != nil {
+			b.Fatal(err)
+		}
+		series = 0
+		var text bytes.Buffer
+		for _, f := range families {
+			series += len(f.Metric)
+			if _, err := expfmt.MetricFamilyToText(&text, f); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(series), "series")
+}

@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -32,7 +33,7 @@ func (e *Exporter) Publish(s *Snapshot) { e.current.Store(s) }
 
 // Register adds the metrics to a registry.
 func (e *Exporter) Register(r prometheus.Registerer) error {
-	if err := r.Register(slices{e}); err != nil {
+	if err := r.Register(ours{e}); err != nil {
 		return err
 	}
 	if e.opts.Dialect == 0 {
@@ -56,16 +57,16 @@ var signals = map[dcgm.Signal]signal{
 
 var (
 	sliceLabels = []string{"gpu", "uuid", "gi", "ci", "mig_uuid", "profile"}
-	valueLabels = append(sliceLabels[:len(sliceLabels):len(sliceLabels)], "source", "quality")
-	podLabels   = append([]string{"namespace", "pod", "pod_uid", "container"}, append(valueLabels[:len(valueLabels):len(valueLabels)], "sharing", "basis")...)
+	valueLabels = append(slices.Clip(sliceLabels), "source", "quality")
+	podLabels   = slices.Concat([]string{"namespace", "pod", "pod_uid", "container"}, valueLabels, []string{"sharing", "basis"})
 
 	sliceValues = descriptions("gpu_slice_", " of a GPU or MIG device.", valueLabels)
 	podValues   = descriptions("gpu_pod_", " of the GPU or MIG device that a container holds, as basis says: the container's own, its part of a shared device, or the device.", podLabels)
 
 	smWeight     = prometheus.NewDesc("gpu_slice_sm_weight_ratio", "The slice's SMs divided by those that MIG can give out on its GPU.", sliceLabels, nil)
 	memoryWeight = prometheus.NewDesc("gpu_slice_memory_weight_ratio", "The GPU instance's memory slices divided by its GPU's: its share of memory and bandwidth.", sliceLabels, nil)
-	info         = prometheus.NewDesc("gpu_slice_info", "What a GPU or MIG device is; always 1.", append(sliceLabels[:len(sliceLabels):len(sliceLabels)], "model", "pci_bus_id", "architecture", "generation", "driver"), nil)
-	absent       = prometheus.NewDesc("gpu_slice_absent", "1 for each signal of a GPU or MIG device that has no value, with the reason.", append(sliceLabels[:len(sliceLabels):len(sliceLabels)], "signal", "reason"), nil)
+	info         = prometheus.NewDesc("gpu_slice_info", "What a GPU or MIG device is; always 1.", append(slices.Clip(sliceLabels), "model", "pci_bus_id", "architecture", "generation", "driver"), nil)
+	absent       = prometheus.NewDesc("gpu_slice_absent", "1 for each signal of a GPU or MIG device that has no value, with the reason.", append(slices.Clip(sliceLabels), "signal", "reason"), nil)
 
 	up       = prometheus.NewDesc("headroom_agent_nvml_up", "1 while there is an NVIDIA driver to read from.", nil, nil)
 	age      = prometheus.NewDesc("headroom_agent_sample_age_seconds", "Time since the GPUs were last sampled.", nil, nil)
@@ -82,10 +83,10 @@ func descriptions(prefix, of string, labels []string) map[dcgm.Signal]*prometheu
 	return all
 }
 
-// slices collects the metrics of our own names.
-type slices struct{ *Exporter }
+// ours collects the metrics of our own names.
+type ours struct{ *Exporter }
 
-func (slices) Describe(to chan<- *prometheus.Desc) {
+func (ours) Describe(to chan<- *prometheus.Desc) {
 	for _, s := range dcgm.Signals {
 		to <- sliceValues[s]
 		to <- podValues[s]
@@ -95,7 +96,7 @@ func (slices) Describe(to chan<- *prometheus.Desc) {
 	}
 }
 
-func (c slices) Collect(to chan<- prometheus.Metric) {
+func (c ours) Collect(to chan<- prometheus.Metric) {
 	s := c.current.Load()
 	if s == nil {
 		s = &Snapshot{}
@@ -147,7 +148,7 @@ func (c slices) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-func (c slices) collectHealth(h Health, now time.Time, to chan<- prometheus.Metric) {
+func (c ours) collectHealth(h Health, now time.Time, to chan<- prometheus.Metric) {
 	isUp := 0.0
 	if h.Up {
 		isUp = 1
