@@ -142,7 +142,7 @@ func (r *reader) tidy(t *testing.T) {
 
 var (
 	nameComment = regexp.MustCompile(`^# ([a-z0-9-]+\.yaml)\n`)
-	commandLine = regexp.MustCompile(`^(?:kubectl )?headroom (check|explain)( .*)?$`)
+	commandLine = regexp.MustCompile(`^(?:kubectl )?headroom (check|explain|release)( .*)?$`)
 )
 
 // follow does what a block says: a manifest is kept as a file when it has a name and applied, a command is run.
@@ -156,6 +156,9 @@ func (r *reader) follow(t *testing.T, block documentedBlock) (commands int) {
 			r.apply(t, object, false)
 		}
 		return 0
+	}
+	if block.language == "text" {
+		return 0 // what a command may answer
 	}
 	for line := range strings.Lines(block.text) {
 		line = strings.TrimSpace(line)
@@ -180,10 +183,7 @@ func (r *reader) run(t *testing.T, line, verb string) {
 		cmd := exec.CommandContext(ctx, filepath.Join(r.dir, words[0]), words[1:]...)
 		cmd.Dir, cmd.Env = r.dir, append(os.Environ(), "KUBECONFIG="+shared.Kubeconfig)
 		out, err := cmd.CombinedOutput()
-		says := "nothing keeps the floor from the workload"
-		if verb == "explain" {
-			says = "Keep "
-		}
+		says := map[string]string{"check": "nothing keeps the floor from the workload", "explain": "Keep "}[verb]
 		return err == nil && strings.Contains(string(out), says), fmt.Sprintf("%v\n%s", err, out)
 	}))
 }
