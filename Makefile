@@ -41,7 +41,7 @@ conformance: ## the presets and the batching against a real PromQL engine, the H
 e2e: ## the product's story on a real control plane (about 15 minutes, and as long for the first compile)
 	$(GO) -C test/cluster run . build
 	HEADROOM_E2E=1 $(GO) -C test/cluster test -count=1 -timeout 45m .
-	HEADROOM_E2E=1 $(GO) test -count=1 -timeout 45m -p 1 -v ./test/testbed ./test/e2e
+	HEADROOM_E2E=1 $(GO) test -count=1 -timeout 65m -p 1 -v ./test/testbed ./test/e2e
 
 .PHONY: test
 test: lint verify-generate unit conformance e2e ## everything that runs for every change

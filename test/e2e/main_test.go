@@ -59,7 +59,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Minute)
 	defer cancel()
 	bed, err := testbed.Start(ctx, testbed.Options{SyncPeriod: syncPeriod, DownscaleStabilization: stabilization})
 	if err != nil {
