@@ -32,4 +32,26 @@
 //
 // Codes and events each have one answer (Action). A call that hangs cannot be cancelled: after 10 s its readings are absent, after
 // 60 s the process should end (Verdict). The package decides nothing about the process itself: the agent does.
+//
+// # What an agent does with it
+//
+// One goroutine calls Sample once an interval, one Processes every second or two, one Next in a loop with a few seconds' wait, and one that
+// never touches the driver looks at Verdict once a second. It runs Inventory when that asks to look, at most once a second, and every 30 s
+// as an audit. Before it ends it calls Close, and ends anyway when that says that a call is under way.
+//
+// # What has not been measured
+//
+// All that is known of this code is known from the invented driver of test/fakenvml, from nvml.h and from reports. Not measured on hardware:
+//
+//   - any reading of a MIG device: whether GPM of a compute instance is a ratio of that instance on each driver, whether GPU
+//     instances' graphics activity ends at 1/G on Hopper as on Ampere, and what a MIG device's reserved memory is;
+//   - whole-GPU GPM against known loads, and against the cumulative cycle counters (metrics 248 to 250), which are not read;
+//   - what calls cost: nvmlDeviceGetUUID of a MIG device in each tick, GPM samples, memory; their CPU in the kernel above all;
+//   - which calls need root or CAP_SYS_ADMIN;
+//   - whether drivers deliver the MIG change event, and whether a MIG device that is made anew keeps its UUID: if it does and no
+//     event comes and no tick finds it missing, one reading may span both;
+//   - whether holding NVML open keeps MIG instances from being made or destroyed, or only the mode from being changed;
+//   - what a vGPU guest's utilization is a share of;
+//   - hung calls and lost GPUs as they are, not as they are imagined;
+//   - Ampere and Blackwell, and GPUs of four slices.
 package nvml

@@ -173,11 +173,15 @@ func (l *Library) describe(gpu *dcgm.GPU, handle gonvml.Device) {
 	})
 }
 
-// memory is a handle's in bytes. Reserved memory is nobody's, so it is not in used where the driver tells them apart.
+// memory is a handle's in bytes. Reserved memory is nobody's, so it is not in used where the driver tells them apart. nvml.h says of used both
+// that it contains what is reserved and that it does not; what is neither free nor reserved is right either way.
 func (l *Library) memory(handle gonvml.Device) (total, used uint64, code Code) {
 	code = l.call("nvmlDeviceGetMemoryInfo_v2", func() gonvml.Return {
 		info, ret := handle.GetMemoryInfo_v2()
 		total, used = info.Total, info.Used
+		if unused := info.Free + info.Reserved; unused <= total {
+			used = total - unused
+		}
 		return ret
 	})
 	if code != FunctionNotFound && code != ArgumentVersion && code != NotSupported {
