@@ -17,6 +17,7 @@ import (
 	"github.com/headroom-autoscaler/headroom/adapter/store"
 	"github.com/headroom-autoscaler/headroom/api/v1alpha1"
 	"github.com/headroom-autoscaler/headroom/prewarm/controller"
+	"github.com/headroom-autoscaler/headroom/prewarm/manifest"
 )
 
 // histories reads the past of Headroom objects' demand from the backends. It implements controller.History.
@@ -48,17 +49,46 @@ func (h *histories) Past(ctx context.Context, hr *v1alpha1.Headroom, from, to ti
 			return nil, fmt.Errorf("backend %s has no history", past.Backend.Name)
 		}
 		found, err := prometheus.NewHistory(client).Points(ctx, past.Query, from, to, step)
-		if err != nil || len(found) > 0 { // else the next backend may have it
-			return pointsOf(found), err
+		if err != nil {
+			return nil, err
 		}
+		if len(found) == 0 {
+			continue // the next backend may have it
+		}
+		points := pointsOf(found)
+		if !saturates(hr.Spec.Demand) {
+			return points, nil
+		}
+		counts, err := prometheus.NewHistory(client).Points(ctx, past.Count, from, to, step)
+		if err != nil {
+			return nil, err
+		}
+		return points, markSaturated(hr, points, counts)
 	}
 	return nil, nil
+}
+
+// markSaturated says of each point whether the pods that there were then carried all they could. Those that had a value are
+// taken for the Ready ones: a server that still loads its model has none.
+func markSaturated(hr *v1alpha1.Headroom, points []controller.Point, counts []prometheus.Point) error {
+	policy, err := manifest.Policy(&hr.Spec, 0, 0)
+	if err != nil {
+		return err
+	}
+	pods := make(map[int64]int, len(counts))
+	for _, c := range counts {
+		pods[c.At.UnixMilli()] = int(c.Value)
+	}
+	for i := range points {
+		points[i].Saturated = policy.Saturates(points[i].Value, pods[points[i].At.UnixMilli()])
+	}
+	return nil
 }
 
 func pointsOf(found []prometheus.Point) []controller.Point {
 	points := make([]controller.Point, len(found))
 	for i, p := range found {
-		points[i] = controller.Point(p)
+		points[i] = controller.Point{At: p.At, Value: p.Value}
 	}
 	return points
 }

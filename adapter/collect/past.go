@@ -11,7 +11,8 @@ import (
 // Past is one query, of all rules of one backend that give a metric.
 type Past struct {
 	Backend Backend
-	Query   string
+	Query   string // the sum
+	Count   string // how many objects it is of; "" for External
 }
 
 // ErrNotDiscovered says that it is not known yet which series there are, and so not which rules give a metric.
@@ -63,7 +64,7 @@ func (c *Collector) Past(want Want, names string) ([]Past, error) {
 	}
 	for i := range pasts {
 		var err error
-		if pasts[i].Query, err = rules.Together(key.Kind, queries[i]); err != nil {
+		if pasts[i].Query, pasts[i].Count, err = rules.Together(key.Kind, queries[i]); err != nil {
 			return nil, err
 		}
 	}

@@ -52,9 +52,10 @@ func (r *Rule) BuildPast(a Ask, names string, rs Resources) (Query, error) {
 
 // Together is the sum over all objects of what BuildPast gave for one metric, best rule first. Each object counts once, with the
 // value of the best rule that has one for it at the time: as in the store. Of External queries the first that has an answer counts.
-func Together(kind Kind, queries []Query) (string, error) {
+// count is how many objects the sum is of, "" for External.
+func Together(kind Kind, queries []Query) (sum, count string, err error) {
 	if len(queries) == 0 {
-		return "", errors.New("no rule gives it")
+		return "", "", errors.New("no rule gives it")
 	}
 	parts := make([]string, len(queries))
 	for i, q := range queries {
@@ -69,9 +70,9 @@ func Together(kind Kind, queries []Query) (string, error) {
 	}
 	all := strings.Join(parts, " or ")
 	if kind == External {
-		return all, nil
+		return all, "", nil
 	}
-	return "sum(" + all + ")", nil
+	return "sum(" + all + ")", "count(" + all + ")", nil
 }
 
 func sameLabel(queries []Query) bool {

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -63,16 +64,19 @@ externalRules:
 		{"external", External, []Query{external}, `sum((sum by (topic) (queue{topic="a",namespace="inference"})))`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := Together(test.kind, test.queries)
+			got, count, err := Together(test.kind, test.queries)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Error(diff)
 			}
+			if want := strings.Replace(test.want, "sum(", "count(", 1); test.kind == Custom && count != want || test.kind == External && count != "" {
+				t.Errorf("count is %s", count)
+			}
 		})
 	}
-	if _, err := Together(Custom, nil); err == nil {
+	if _, _, err := Together(Custom, nil); err == nil {
 		t.Error("no rule gives a query")
 	}
 	if _, err := cfg.Rules[0].BuildPast(ask, `a\.b`, testCluster); err == nil {

@@ -29,6 +29,8 @@ type History interface {
 type Point struct {
 	At    time.Time
 	Value float64
+	// Saturated says that the pods of then carried all they could, so that demand was Value or more.
+	Saturated bool
 }
 
 // EnginesOptions are what Engines stand on. History, Now and Log are needed.

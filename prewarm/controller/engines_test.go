@@ -33,17 +33,18 @@ func wave(t time.Time) float64 {
 
 // pastDemand is a History of the wave.
 type pastDemand struct {
-	mu     sync.Mutex
-	takes  time.Duration               // how long a request takes
-	first  time.Duration               // how long the first one takes more
-	err    error                       // what it ends in
-	most   int                         // points that one request may have; 0: any number
-	absent func(at time.Time) bool     // moments without demand
-	extra  int                         // points that are sent and were not asked for
-	asked  []string                    // what was asked for
-	begins time.Time                   // before it there is nothing
-	value  func(at time.Time) float64  // nil: wave
-	during func(hr *v1alpha1.Headroom) // runs inside a request
+	mu        sync.Mutex
+	takes     time.Duration           // how long a request takes
+	first     time.Duration           // how long the first one takes more
+	err       error                   // what it ends in
+	most      int                     // points that one request may have; 0: any number
+	absent    func(at time.Time) bool // moments without demand
+	saturated func(at time.Time) bool
+	extra     int                         // points that are sent and were not asked for
+	asked     []string                    // what was asked for
+	begins    time.Time                   // before it there is nothing
+	value     func(at time.Time) float64  // nil: wave
+	during    func(hr *v1alpha1.Headroom) // runs inside a request
 }
 
 func (p *pastDemand) Past(ctx context.Context, hr *v1alpha1.Headroom, from, to time.Time, every time.Duration) ([]Point, error) {
@@ -75,10 +76,10 @@ func (p *pastDemand) Past(ctx context.Context, hr *v1alpha1.Headroom, from, to t
 		if at.Before(p.begins) || p.absent != nil && p.absent(at) {
 			continue
 		}
-		points = append(points, Point{at, value(at)})
+		points = append(points, Point{At: at, Value: value(at), Saturated: p.saturated != nil && p.saturated(at)})
 	}
 	for i := range p.extra {
-		points = append(points, Point{to.Add(time.Duration(i+1) * every), 1e6})
+		points = append(points, Point{At: to.Add(time.Duration(i+1) * every), Value: 1e6})
 	}
 	return points, nil
 }
@@ -201,6 +202,12 @@ func TestHistoryAndLooksAreOneSeries(t *testing.T) {
 				return forecaster.NoData()
 			}
 			return forecaster.Value(wave(start.Add(15 * time.Second)))
+		}},
+		{name: "so they do in the past", past: &pastDemand{saturated: hole}, want: func(began, start time.Time) forecaster.Observation {
+			if end := start.Add(step); !end.After(began) && hole(end) {
+				return forecaster.LowerBound(wave(end))
+			}
+			return forecaster.Value(lastLook(began, start))
 		}},
 		{name: "points that nobody asked for are left out", past: &pastDemand{extra: 100_000}},
 		{name: "a backend that gives half a day at a time", past: &pastDemand{most: 720}},
@@ -441,16 +448,16 @@ func TestOffKeepsNothing(t *testing.T) {
 }
 
 func TestManyObjectsAtOnce(t *testing.T) {
-	past := &pastDemand{}
-	e := NewEngines(EnginesOptions{History: past, Now: time.Now, Log: slog.New(slog.DiscardHandler), QueriesPerSecond: 1e6})
+	e := NewEngines(EnginesOptions{History: &pastDemand{}, Now: time.Now, Log: slog.New(slog.DiscardHandler), QueriesPerSecond: 1e6})
 	ctx, stop := context.WithCancel(t.Context())
+	running := make(chan struct{})
+	go func() { defer close(running); _ = e.Run(ctx) }()
 	var work sync.WaitGroup
-	work.Go(func() { _ = e.Run(ctx) })
 	for i := range 16 {
 		work.Go(func() {
 			hr := headroom(fmt.Sprint("llama-", i))
 			hr.Spec.Forecast.History.Duration = 3 * time.Hour
-			for n := 0; n < 100 || n < 100_000 && !e.Forecast(hr, time.Now(), lead, 0.95).Settled; n++ {
+			for n := 0; n < 20 || !e.Forecast(hr, time.Now(), lead, 0.95).Settled; n++ {
 				e.Observe(hr, time.Now(), known(1))
 				e.Forecast(hr, time.Now(), time.Duration(1+n%3*7)*time.Minute, 0.95)
 				e.Counts()
@@ -458,20 +465,56 @@ func TestManyObjectsAtOnce(t *testing.T) {
 			e.Forget(keyOf(hr))
 		})
 	}
-	time.AfterFunc(20*time.Second, stop)
-	go func() {
-		for len(e.all()) > 0 {
-			time.Sleep(10 * time.Millisecond)
-		}
-	}()
-	done := make(chan struct{})
-	go func() { work.Wait(); close(done) }()
-	stop2 := time.After(30 * time.Second)
-	select {
-	case <-done:
-	case <-stop2:
-		t.Fatal("stuck")
+	work.Wait()
+	stop()
+	<-running
+	if n := len(e.all()); n != 0 {
+		t.Errorf("%d series are left", n)
 	}
+}
+
+func TestEnginesThatNobodyLooksAtAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t, &pastDemand{})
+		w.look(headroom("llama"), 10*time.Minute, measured)
+		time.Sleep(idleAfter / 2)
+		if n := len(w.all()); n != 1 {
+			t.Fatalf("%d series", n)
+		}
+		time.Sleep(idleAfter)
+		if n := len(w.all()); n != 0 {
+			t.Errorf("%d series are kept for a replica that decides no longer", n)
+		}
+	})
+}
+
+// TestANewObjectLearnsFromTheFleet: what is wide for the built-in prior is narrow for a fleet whose demand stands still.
+func TestANewObjectLearnsFromTheFleet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		past := &pastDemand{}
+		w := watch(t, past)
+		for i := range manyEnough {
+			w.look(headroom(fmt.Sprint("old-", i)), time.Minute, measured)
+		}
+		if w.prior.Load() != nil {
+			t.Error("there is a prior before anybody needs it")
+		}
+		past.set(func(p *pastDemand) { p.begins = time.Now().Add(-5 * time.Hour) })
+		w.look(headroom("new"), time.Minute, measured)
+		prior := w.prior.Load()
+		if prior == nil {
+			t.Fatal("the fleet has no prior")
+		}
+		var engines []*forecaster.Engine
+		for _, s := range w.all() {
+			if s.known >= newToTheFleet {
+				engines = append(engines, s.engine)
+			}
+		}
+		if cmp.Equal(prior.Table(), forecaster.BuiltinPrior().Table()) || len(engines) != manyEnough {
+			t.Errorf("the prior of %d engines is the built-in one", len(engines))
+		}
+	})
 }
 
 func TestLeads(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/headroom-autoscaler/headroom/forecaster"
+	"github.com/headroom-autoscaler/headroom/prewarm"
 )
 
 const (
@@ -18,6 +19,9 @@ const (
 	pointsAtLeast = pointsAtOnce / 8
 	// remainders bounds the small requests for what has passed while the large ones were under way.
 	remainders = 3
+
+	// idleAfter is how long engines are kept for a replica that decides no longer. It may be elected again.
+	idleAfter = time.Hour
 
 	firstRetry = 15 * time.Second
 	lastRetry  = 10 * time.Minute
@@ -71,6 +75,21 @@ func (e *Engines) next(ctx context.Context) *series {
 		case <-ctx.Done():
 			return nil
 		case <-e.wake:
+		case <-time.After(idleAfter / 4):
+			e.dropIdle()
+		}
+	}
+}
+
+// dropIdle forgets the objects that nobody looks at: another replica decides now.
+func (e *Engines) dropIdle() {
+	now := e.Now()
+	for _, s := range e.all() {
+		s.mu.Lock()
+		idle := s.looked.Add(idleAfter).Before(now)
+		s.mu.Unlock()
+		if idle {
+			e.Forget(keyOf(s.asks))
 		}
 	}
 }
@@ -198,7 +217,8 @@ func (l *loading) learn(ctx context.Context, points []Point, upTo int64) error {
 			continue // not what was asked for
 		}
 		l.next = at + 1
-		if l.engine.Observe(time.Unix(at*int64(step/time.Second), 0), forecaster.Value(p.Value)) {
+		seen := observation(prewarm.Demand{Value: p.Value, Known: true, Saturated: p.Saturated})
+		if l.engine.Observe(time.Unix(at*int64(step/time.Second), 0), seen) {
 			l.known++
 		}
 		if i%1000 == 0 && (ctx.Err() != nil || l.series.dropped.Load()) {

@@ -74,7 +74,8 @@ type series struct {
 	engine   *forecaster.Engine // nil until there is something to forecast from
 	known    int                // bins of known demand that it was fed
 
-	open     int64 // the bin that now is in, counted from 1970
+	looked   time.Time // the last look
+	open     int64     // the bin that now is in, counted from 1970
 	last     forecaster.Observation
 	recent   []bin // the last complete bins that were looked at, oldest first, at most kept
 	observed bool
@@ -109,6 +110,7 @@ func newSeries(hr *v1alpha1.Headroom, now time.Time) *series {
 // observe takes a look at demand, and gives the engine the bin that it completes. The lock is held.
 func (s *series) observe(now time.Time, demand prewarm.Demand) {
 	at := binOf(now)
+	s.looked = now
 	if at != s.open {
 		if s.observed && at > s.open {
 			s.complete(bin{s.open, s.last})

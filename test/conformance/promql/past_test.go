@@ -70,13 +70,12 @@ func TestThePastIsTheSumOfWhatPodsAreGiven(t *testing.T) {
 		for _, value := range given {
 			sum, known = sum+value, true
 		}
-		query, err := rules.Together(entry.Kind, queries)
+		query, count, err := rules.Together(entry.Kind, queries)
 		if err != nil {
 			t.Fatal(err)
 		}
 		rows := db.rows(t, query)
-		switch {
-		case len(queries) > 1:
+		if len(queries) > 1 {
 			several++
 		}
 		if !known && len(rows) == 0 {
@@ -84,6 +83,9 @@ func TestThePastIsTheSumOfWhatPodsAreGiven(t *testing.T) {
 		}
 		if len(rows) != 1 || math.Abs(rows[0].value-sum) > 1e-9*max(1, math.Abs(sum)) && !(math.IsNaN(sum) && math.IsNaN(rows[0].value)) {
 			t.Errorf("%s: the past says %v, the pods are given %v, together %v\n%s", entry.Metric, rows, given, sum, query)
+		}
+		if rows = db.rows(t, count); len(rows) != 1 || int(rows[0].value) != len(given) {
+			t.Errorf("%s: the past counts %v pods, %d are given a value", entry.Metric, rows, len(given))
 		}
 	}
 	if several < 4 {
