@@ -190,12 +190,14 @@ type boundedReader struct {
 
 func (b *boundedReader) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, fmt.Errorf("the answer is longer than %s: narrow the rule's query", size(b.bound))
+		return 0, fmt.Errorf("%w %s: narrow the rule's query", errTooLong, size(b.bound))
 	}
 	n, err := b.reader.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)
 	return n, err
 }
+
+var errTooLong = errors.New("the answer is longer than")
 
 func size(bytes int64) string {
 	if bytes < 1<<20 {

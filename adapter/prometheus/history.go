@@ -2,6 +2,7 @@ package prometheus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -32,6 +33,9 @@ func (h *History) Points(ctx context.Context, query string, from, to time.Time, 
 			end = to
 		}
 		series, err := h.client.rangeWithin(ctx, query, start, end, step, answerBytes(int(end.Sub(start)/step)+1))
+		if errors.Is(err, errTooLong) {
+			return nil, fmt.Errorf("%w, or aggregate it to one series", err)
+		}
 		if err != nil {
 			return nil, err
 		}
