@@ -91,7 +91,7 @@ func child(t *testing.T, library string) (string, int) {
 	for i, part := range parts {
 		parts[i] = "^" + regexp.QuoteMeta(part) + "$"
 	}
-	command := exec.Command(self, "-test.run="+strings.Join(parts, "/"), "-test.count=1", "-test.timeout=60s")
+	command := exec.Command(self, "-test.run="+strings.Join(parts, "/"), "-test.count=1", "-test.timeout=5m")
 	// The race detector waits a second before a process ends, for reports of others that it does not have.
 	command.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", childVariable+"="+t.Name(), libraryVariable+"="+library, "LD_LIBRARY_PATH="+filepath.Dir(library), fakenvml.Env+"="+filepath.Join(t.TempDir(), "scenario"))
 	var out bytes.Buffer
