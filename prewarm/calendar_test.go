@@ -120,6 +120,12 @@ func TestStartsWhenClocksChange(t *testing.T) {
 			want: []string{"02-29 00:00 UTC → 01:00 UTC", "02-29 00:00 UTC → 01:00 UTC"},
 		},
 		{
+			name: "a rare date, excepted for sixteen years", zone: "UTC", schedule: "0 0 29 2 *", duration: time.Hour,
+			exceptions: []string{"2040-02-29", "2028-02-29", "2032-02-29", "2036-02-29"},
+			from:       "2027-01-01T00:00:00Z", to: "2047-01-01T00:00:00Z",
+			want: []string{"02-29 00:00 UTC → 01:00 UTC"},
+		},
+		{
 			name: "the last day of a leap year", zone: "Europe/Berlin", schedule: "0 12 * * *", duration: time.Hour,
 			from: "2040-12-31T00:00:00+01:00", to: "2041-01-01T00:00:00+01:00",
 			want: []string{"12-31 12:00 CET → 13:00 CET"},
