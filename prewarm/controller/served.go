@@ -197,7 +197,7 @@ func (s *Served) GetMetricBySelector(_ context.Context, namespace string, object
 
 // ListAllMetrics lists the metrics on the objects; none where the cluster has no such objects.
 func (s *Served) ListAllMetrics() []provider.CustomMetricInfo {
-	if s.Headrooms.Known() != nil {
+	if why := s.Headrooms.Known(); errors.Is(why, ErrNotInstalled) || errors.Is(why, errNotListed) {
 		return nil
 	}
 	var all []provider.CustomMetricInfo

@@ -255,8 +255,9 @@ func TestObjectsThatAreNotKnown(t *testing.T) {
 		if !apierrors.IsNotFound(err) || !strings.HasSuffix(err.Error(), unknown.Error()) {
 			t.Error(err)
 		}
-		if s.ListAllMetrics() != nil || s.ListAllExternalMetrics() != nil {
-			t.Error("discovery lists metrics of objects that the cluster does not have")
+		listed := len(s.ListAllMetrics()) + len(s.ListAllExternalMetrics())
+		if absent := errors.Is(unknown, ErrNotInstalled) || errors.Is(unknown, errNotListed); absent != (listed == 0) {
+			t.Errorf("%d metrics are listed while: %v", listed, unknown)
 		}
 	}
 }
