@@ -166,13 +166,31 @@ func (r *reader) follow(t *testing.T, block documentedBlock) (commands int) {
 		if command == nil {
 			t.Fatalf("a line that this test cannot run: %q", line)
 		}
+		r.waitDecided(t)
 		r.run(t, line, command[1])
 		commands++
 	}
 	return commands
 }
 
-// run runs a command until it succeeds: objects that were applied a moment ago have to be decided about first.
+// waitDecided waits until what was applied last to each Headroom that has pods is what its status is about.
+func (r *reader) waitDecided(t *testing.T) {
+	t.Helper()
+	for _, object := range r.applied {
+		if object.GetKind() != "Headroom" || !strings.HasPrefix(object.GetName(), "llama-") {
+			continue
+		}
+		must(t, testbed.WaitFor(t.Context(), patience, object.GetName()+" to be decided about", func(ctx context.Context) (bool, string) {
+			hr, err := (&ahead{fleet: &fleet{namespace: object.GetNamespace(), name: object.GetName()}}).headroom(ctx)
+			if err != nil {
+				return false, err.Error()
+			}
+			return hr.Status.ObservedGeneration == hr.Generation && hr.Status.Decision != nil, fmt.Sprintf("%+v", hr.Status.Conditions)
+		}))
+	}
+}
+
+// run runs a command until it succeeds: demand may not have been measured yet.
 func (r *reader) run(t *testing.T, line, verb string) {
 	t.Helper()
 	words := strings.Fields(line)
@@ -238,7 +256,7 @@ func documentedDecider(t *testing.T) {
 // TestThePagesAboutHeadroomObjectsWork follows each page on a real API server: every manifest is applied, every command run.
 func TestThePagesAboutHeadroomObjectsWork(t *testing.T) {
 	documentedDecider(t)
-	documentedLoad(t, "llama-70b", "llama-8b", "llama-13b", "scorer")
+	documentedLoad(t, "llama-70b", "llama-8b", "llama-3b", "llama-13b", "scorer")
 	pages, err := filepath.Glob(filepath.Join(docsFolder, "*.md"))
 	must(t, err)
 	first := blocksOf(t, filepath.Join(docsFolder, "buffer.md"))[0]
@@ -263,10 +281,10 @@ func TestThePagesAboutHeadroomObjectsWork(t *testing.T) {
 	}
 }
 
-// TestTheDocumentedBufferIsKept: the three pairs of the page on N+2, as they stand there, keep seven pods Ready under a load for five.
+// TestTheDocumentedBufferIsKept: the four pairs of the page on N+2, as they stand there, keep seven pods Ready under a load for five.
 func TestTheDocumentedBufferIsKept(t *testing.T) {
 	documentedDecider(t)
-	fleets := documentedLoad(t, "llama-70b", "llama-8b", "llama-13b")
+	fleets := documentedLoad(t, "llama-70b", "llama-8b", "llama-3b", "llama-13b")
 	r := newReader(t)
 	var names []string
 	for _, block := range blocksOf(t, filepath.Join(docsFolder, "buffer.md")) {
@@ -280,7 +298,7 @@ func TestTheDocumentedBufferIsKept(t *testing.T) {
 			names = append(names, objects[0].GetName())
 		}
 	}
-	if diff := cmp.Diff([]string{"llama-70b", "llama-8b", "llama-13b"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"llama-70b", "llama-8b", "llama-3b", "llama-13b"}, names); diff != "" {
 		t.Fatal(diff)
 	}
 	for _, f := range fleets {
