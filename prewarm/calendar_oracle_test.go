@@ -201,7 +201,7 @@ func TestCalendarEqualsTheOracle(t *testing.T) {
 
 // TestCalendarEqualsTheOracleBySeconds does the same where moments, durations and leads are not whole minutes.
 func TestCalendarEqualsTheOracleBySeconds(t *testing.T) {
-	for _, zone := range zones {
+	for _, zone := range []string{"UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Pacific/Apia"} {
 		t.Run(zone, func(t *testing.T) {
 			t.Parallel()
 			for round := range *calendarRounds {
