@@ -66,13 +66,14 @@ func band(demand float64, quantiles []v1alpha1.QuantileStatus) string {
 	at := func(v float64) int { return int(math.Round(v / top * bandWidth)) }
 	shades := []rune("▒░·")
 	line := []rune(strings.Repeat("█", at(demand)))
-	labels := "█ now"
+	labels := strings.Builder{}
+	labels.WriteString("█ now")
 	for i, q := range quantiles {
 		shade := shades[min(i, len(shades)-1)]
 		for len(line) < at(q.Value.AsApproximateFloat64()) {
 			line = append(line, shade)
 		}
-		labels += fmt.Sprintf("  %c q%s", shade, q.Quantile)
+		fmt.Fprintf(&labels, "  %c q%s", shade, q.Quantile)
 	}
-	return string(line) + "   " + labels
+	return string(line) + "   " + labels.String()
 }

@@ -144,23 +144,17 @@ func (r *reconciler) decide(ctx context.Context, o *object, l *look) error {
 		l.failure = o.invalid
 		return nil
 	}
-	if err := r.findTarget(ctx, o, l); err != nil {
-		var none *errNoTarget
-		if l.failure = err; errors.As(err, &none) {
-			return nil
-		}
-		return err
+	if l.failure = r.findTarget(ctx, o, l); l.failure != nil {
+		return temporary(l.failure)
 	}
 	var userMin, hpaMax int32
 	if found := l.hpa(); found != nil {
 		userMin, hpaMax = UserMin(hr, found), found.Spec.MaxReplicas
 	}
-	policy, err := manifest.Policy(&hr.Spec, userMin, hpaMax)
-	if err != nil {
-		l.failure = err
+	if l.policy, l.failure = manifest.Policy(&hr.Spec, userMin, hpaMax); l.failure != nil {
 		return nil
 	}
-	l.policy = policy
+	policy := l.policy
 
 	l.lead = o.tracker.LeadTime(l.now, r.leadPolicy(hr, r.policiesTime(l, o)))
 	l.demand = r.Demands.Demand(ctx, hr, l.pods.ready, l.now)
@@ -172,19 +166,26 @@ func (r *reconciler) decide(ctx context.Context, o *object, l *look) error {
 	schedule := l.calendar.FloorAt(l.now, l.lead.Total())
 	l.decision, o.state = prewarm.Decide(l.now, o.state, l.demand, l.outlook.Forecast, schedule, l.lead, policy)
 
-	err = r.actuate(ctx, l)
+	err := r.actuate(ctx, l)
 	l.findings = r.examine(l)
+	return err
+}
+
+// temporary is an error that another try soon may mend, and nil for one that only the object's owner can.
+func temporary(err error) error {
+	if none := (*errNoTarget)(nil); errors.As(err, &none) {
+		return nil
+	}
 	return err
 }
 
 func (r *reconciler) findTarget(ctx context.Context, o *object, l *look) error {
 	if o.target.selector == nil || time.Since(o.target.read) > targetFresh {
 		found, err := r.targets.read(ctx, l.hr.Namespace, l.hr.Spec.ScaleTargetRef)
-		var none *errNoTarget
 		switch {
 		case err == nil:
 			o.target = found
-		case o.target.selector == nil || errors.As(err, &none):
+		case o.target.selector == nil || temporary(err) == nil:
 			o.target = target{}
 			return err
 		} // else what was read before is believed a while longer

@@ -160,7 +160,7 @@ func conditions(status *v1alpha1.HeadroomStatus, l *look) {
 	}
 	if l.failure != nil {
 		reason := reasonInvalidSpec
-		if o, ok := l.failure.(*errNoTarget); ok && o != nil {
+		if temporary(l.failure) == nil {
 			reason = reasonNoTarget
 		}
 		set(v1alpha1.ConditionReady, metav1.ConditionFalse, reason, l.failure.Error())

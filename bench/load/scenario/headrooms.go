@@ -55,8 +55,7 @@ func (r *run) headrooms(ctx context.Context) error {
 	if err := each(ctx, 0, n, func(i int) error { return r.createHeadroom(ctx, objects, i) }); err != nil {
 		return err
 	}
-	deciding, err := r.restart(ctx, "headrooms-deciding", true)
-	if err != nil {
+	if _, err := r.restart(ctx, "headrooms-deciding", true); err != nil {
 		return err
 	}
 	if _, err := r.allDecided(ctx, objects, n, time.Time{}, 3*time.Minute); err != nil {
@@ -65,7 +64,8 @@ func (r *run) headrooms(ctx context.Context) error {
 
 	// A second leader: everything is there, and the question is how soon it decides again.
 	started := time.Now()
-	if deciding, err = r.restart(ctx, "headrooms-again", true); err != nil {
+	deciding, err := r.restart(ctx, "headrooms-again", true)
+	if err != nil {
 		return err
 	}
 	took, err := r.allDecided(ctx, objects, n, started, 3*time.Minute)
