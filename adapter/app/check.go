@@ -154,6 +154,7 @@ func (o *checkOptions) rules(r *report) error {
 	for _, warning := range parsed.Warnings {
 		r.Warnings = append(r.Warnings, warning.String())
 	}
+	r.Warnings = append(r.Warnings, ownNames(parsed)...)
 	for _, overlap := range overlaps(parsed) {
 		r.Overlaps = append(r.Overlaps, describeOverlap(overlap))
 	}

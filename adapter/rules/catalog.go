@@ -153,8 +153,8 @@ func (c *Catalog) Overlaps(rs Resources) []Overlap {
 	all := map[metricKey][]Match{}
 	for _, r := range slices.Backward(c.cfg.Rules) {
 		c.add(all, r)
-		if !r.Fixed() && len(c.discovered[r]) == 0 && !strings.Contains(r.as, "$") {
-			key := metricKey{r.Kind, r.as}
+		if name, literal := r.Literal(); literal && !r.Fixed() && len(c.discovered[r]) == 0 {
+			key := metricKey{r.Kind, name}
 			all[key] = append(all[key], Match{Rule: r})
 		}
 	}

@@ -45,6 +45,9 @@ func (r *Rule) SeriesQuery() string { return r.seriesQuery }
 // offer: nothing needs to be discovered.
 func (r *Rule) Fixed() bool { return r.seriesQuery == "" }
 
+// Literal is the metric's name where it is the same for every series.
+func (r *Rule) Literal() (metric string, ok bool) { return r.as, !strings.Contains(r.as, "$") }
+
 // MetricFor says which metric the rule makes of a series. A fixed rule
 // answers for the series "".
 func (r *Rule) MetricFor(series string) (metric string, ok bool) {

@@ -117,6 +117,9 @@ var measures = map[string]measure{
 	manifest.ScheduleReplicasMetric: {read: (*Served).schedule},
 }
 
+// MetricNames are the metrics of Headroom objects, sorted.
+func MetricNames() []string { return slices.Sorted(maps.Keys(measures)) }
+
 // absence is why a metric has no value.
 type absence string
 
@@ -201,7 +204,7 @@ func (s *Served) ListAllMetrics() []provider.CustomMetricInfo {
 		return nil
 	}
 	var all []provider.CustomMetricInfo
-	for _, metric := range slices.Sorted(maps.Keys(measures)) {
+	for _, metric := range MetricNames() {
 		all = append(all, provider.CustomMetricInfo{GroupResource: headrooms, Namespaced: true, Metric: metric})
 	}
 	return all

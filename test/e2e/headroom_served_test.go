@@ -203,6 +203,7 @@ func TestAPlainHPAScalesOnTheObjectsOwnMetric(t *testing.T) {
 	must(t, shared.InstallCRDs(t.Context()))
 	f := deploy(t, "llm", 2)
 	hr := headroomFor(f.namespace, f.name)
+	hr.Spec.Demand.Metric, hr.Spec.Demand.Query = nil, "vector(1)" // which makes no metric wanted
 	hr.Status = statusOf(7, time.Now())
 	must(t, shared.AddHeadroom(t.Context(), hr))
 	one := resource.MustParse("1")
