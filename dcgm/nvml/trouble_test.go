@@ -261,6 +261,28 @@ func TestAGPUIsLostAndComesBack(t *testing.T) {
 	}
 }
 
+// TestALostGPUIsNotCalledTwice: the call after the one that says lost may hang, also within one tick.
+func TestALostGPUIsNotCalledTwice(t *testing.T) {
+	for _, call := range []string{"nvmlDeviceGetMemoryInfo_v2", "nvmlGpmSampleGet", "nvmlGpmMigSampleGet", "nvmlGpmMetricsGet", "nvmlDeviceGetUUID"} {
+		t.Run(call, func(t *testing.T) {
+			inChild(t, one(fakenvml.H200(0).Sevenths(), fakenvml.H200(1)), func(f *fake) {
+				f.open()
+				f.tick()
+				f.tick()
+				f.show(func(s *fakenvml.Scenario) {
+					s.Rules = []fakenvml.Rule{{Call: call, GPU: 0, Return: int(GPUIsLost), ThenHang: true}}
+				})
+				got := f.tick()
+				f.want(got, dcgm.Compute(gpu0, 4, 0), dcgm.SMActive, "gpu lost")
+				f.want(got, dcgm.Whole(gpu1), dcgm.SMActive, "0.000 exact")
+				if _, err := f.lib.Processes(); err != nil {
+					f.Error(err)
+				}
+			})
+		})
+	}
+}
+
 func sum(failures map[CallError]uint64) (total uint64) {
 	for _, n := range failures {
 		total += n

@@ -85,6 +85,7 @@ type Rule struct {
 	Return       int
 	Microseconds int
 	Hang         bool // until the scenario no longer says so
+	ThenHang     bool // from the second call on: a lost GPU must be left alone
 }
 
 // Metric makes one GPM metric return an error of its own.
@@ -142,7 +143,7 @@ func (s Scenario) String() string {
 		}
 	}
 	for _, r := range s.Rules {
-		line("rule call=%s gpu=%d ret=%d us=%d hang=%d", r.Call, r.GPU, r.Return, r.Microseconds, flag(r.Hang))
+		line("rule call=%s gpu=%d ret=%d us=%d hang=%d then=%d", r.Call, r.GPU, r.Return, r.Microseconds, flag(r.Hang), flag(r.ThenHang))
 	}
 	for _, m := range s.Metrics {
 		line("metric id=%d ret=%d", m.ID, m.Return)

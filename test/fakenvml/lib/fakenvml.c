@@ -31,7 +31,7 @@ struct ci {
   struct activity act;
 };
 struct proc { int gpu, gi, ci, pid, sm, mps; double mem; };
-struct rule { char call[64]; int gpu, ret, us, hang; };
+struct rule { char call[64]; int gpu, ret, us, hang, then, hits; };
 struct metric { int id, ret; };
 struct event { int gpu, seq, gi, ci; unsigned long long type, data; };
 
@@ -126,7 +126,7 @@ static void line_of(char *l) {
     struct rule *r = ADD(rule, nrule, RULES);
     const char *c = field(l, "call");
     snprintf(r->call, sizeof r->call, "%.*s", c ? (int)strcspn(c, " ") : 0, c ? c : "");
-    r->gpu = num(l, "gpu", -1), r->ret = num(l, "ret", 0), r->us = num(l, "us", 0), r->hang = num(l, "hang", 0);
+    r->gpu = num(l, "gpu", -1), r->ret = num(l, "ret", 0), r->us = num(l, "us", 0), r->hang = num(l, "hang", 0), r->then = num(l, "then", 0);
   } else if (!strncmp(l, "metric ", 7)) {
     struct metric *m = ADD(metric, nmetric, RULES);
     *m = (struct metric){num(l, "id", 0), num(l, "ret", 0)};
@@ -179,12 +179,13 @@ again:
       nanosleep(&(struct timespec){r.us / 1000000, r.us % 1000000 * 1000L}, NULL);
       pthread_mutex_lock(&lock);
     }
-    if (r.hang) {
+    if (r.hang || (r.then && now.rule[i].hits)) {
       pthread_mutex_unlock(&lock);
       nanosleep(&(struct timespec){0, 5000000}, NULL);
       goto again; // for as long as the scenario says so
     }
     if (r.ret) {
+      now.rule[i].hits++;
       pthread_mutex_unlock(&lock);
       return r.ret;
     }
