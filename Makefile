@@ -59,13 +59,14 @@ lint: ## go vet, and golangci-lint at the version that test/lint pins
 	bin/golangci-lint run ./...
 
 .PHONY: generate
-generate: ## write the CustomResourceDefinition and the deep copies from the types in api
+generate: ## write the CustomResourceDefinition, the deep copies and the reference page from the types in api
 	$(GO) -C test/generate build -o ../../bin/controller-gen sigs.k8s.io/controller-tools/cmd/controller-gen
 	bin/controller-gen object paths=./api/... crd paths=./api/... output:crd:dir=charts/headroom/files/crds
+	$(GO) test ./api/v1alpha1 -run Reference -update
 
 .PHONY: verify-generate
 verify-generate: generate ## fail where "make generate" would change something
-	@git diff --exit-code -- api charts/headroom/files/crds || { echo "generated files are not what the types say: run 'make generate' and commit what it writes"; exit 1; }
+	@git diff --exit-code -- api charts/headroom/files/crds docs/headroom/reference.md || { echo "generated files are not what the types say: run 'make generate' and commit what it writes"; exit 1; }
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (default 30s)

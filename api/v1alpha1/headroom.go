@@ -260,7 +260,7 @@ type Risk struct {
 	// +kubebuilder:validation:MaxLength=16
 	// +kubebuilder:validation:XValidation:rule="self.matches('^0?[.][0-9]+$') && double(self) >= 0.5 && double(self) <= 0.995",message="risk.quantile must be between 0.5 and 0.995, written like \"0.95\""
 	Quantile string `json:"quantile,omitempty"`
-	// What a replica-minute too few costs, in replica-minutes too many, from 1 to 200, such as "50". The quantile is
+	// What a replica-minute too few costs, in replica-minutes too many, from 1 to 199, such as "50". The quantile is
 	// ratio/(ratio+1), that of the newsvendor.
 	// +optional
 	// +kubebuilder:validation:MaxLength=16
