@@ -98,7 +98,7 @@ func runRelease(ctx context.Context, cluster client.Client, o controller.Release
 		encoder.SetIndent("", "  ")
 		return errors.Join(err, encoder.Encode(done))
 	}
-	return errors.Join(err, printReleased(out, done, o.DryRun, err == nil), warn(ctx, cluster, o, trouble))
+	return errors.Join(err, printReleased(out, done, o.DryRun, err == nil), warn(trouble, asking(ctx, cluster, o)))
 }
 
 // exists is an error where there is no such Headroom: it is more likely a slip of the pen than nothing to do.
@@ -144,19 +144,22 @@ func count(n *int32) string {
 	return fmt.Sprint(*n)
 }
 
-// warn names the objects for which a running controller would take it all again.
-func warn(ctx context.Context, cluster client.Client, o controller.ReleaseOptions, trouble io.Writer) error {
+// asking counts the Headrooms for which a running controller would take it all again; none where that cannot be said.
+func asking(ctx context.Context, cluster client.Client, o controller.ReleaseOptions) (n int) {
 	var list v1alpha1.HeadroomList
-	if err := cluster.List(ctx, &list, client.InNamespace(o.Namespace)); err != nil {
-		return nil // what could be said of them was said by ReleaseAll
+	if cluster.List(ctx, &list, client.InNamespace(o.Namespace)) != nil {
+		return 0 // ReleaseAll has asked the same and told of it
 	}
-	asking := 0
 	for _, hr := range list.Items {
 		mode := hr.Spec.Actuation.Mode
 		if (o.Headroom == "" || hr.Name == o.Headroom) && hr.DeletionTimestamp == nil && (mode == v1alpha1.ActuateMinReplicas || mode == v1alpha1.ActuateScaledObject) {
-			asking++
+			n++
 		}
 	}
+	return n
+}
+
+func warn(trouble io.Writer, asking int) error {
 	if asking == 0 {
 		return nil
 	}

@@ -80,7 +80,7 @@ func owns(fields *metav1.FieldsV1, field string) bool {
 	var set struct {
 		Spec map[string]json.RawMessage `json:"f:spec"`
 	}
-	if json.Unmarshal(fields.Raw, &set) != nil {
+	if json.Unmarshal(fields.GetRawBytes(), &set) != nil {
 		return false
 	}
 	_, owned := set.Spec["f:"+field]

@@ -9,14 +9,12 @@ import (
 	"github.com/headroom-autoscaler/headroom/api/v1alpha1"
 )
 
-func n(v int32) *int32 { return &v }
-
 func annotation(user *int32, held int32) string {
 	return claim{User: user, Held: held, By: "llm", UID: "one"}.String()
 }
 
 func TestWhoseTheMinimumIs(t *testing.T) {
-	known := &v1alpha1.ActuationStatus{Mode: v1alpha1.ActuateMinReplicas, Object: "llm", UserMinReplicas: n(3), AppliedMinReplicas: n(12)}
+	known := &v1alpha1.ActuationStatus{Mode: v1alpha1.ActuateMinReplicas, Object: "llm", UserMinReplicas: new(int32(3)), AppliedMinReplicas: new(int32(12))}
 	for _, test := range []struct {
 		name    string
 		bounds  bounds
@@ -25,31 +23,31 @@ func TestWhoseTheMinimumIs(t *testing.T) {
 		held    bool
 		putBack bool
 	}{
-		{name: "never touched", bounds: bounds{min: n(3)}, user: n(3)},
+		{name: "never touched", bounds: bounds{min: new(int32(3))}, user: new(int32(3))},
 		{name: "left out by the owner", bounds: bounds{}, user: nil},
-		{name: "held", bounds: bounds{min: n(12), annotation: annotation(n(3), 12), ours: true}, user: n(3), held: true},
-		{name: "held where the owner left it out", bounds: bounds{min: n(12), annotation: annotation(nil, 12), ours: true}, user: nil, held: true},
-		{name: "the owner's value was put back", bounds: bounds{min: n(3), annotation: annotation(n(3), 12)}, user: n(3), putBack: true},
+		{name: "held", bounds: bounds{min: new(int32(12)), annotation: annotation(new(int32(3)), 12), ours: true}, user: new(int32(3)), held: true},
+		{name: "held where the owner left it out", bounds: bounds{min: new(int32(12)), annotation: annotation(nil, 12), ours: true}, user: nil, held: true},
+		{name: "the owner's value was put back", bounds: bounds{min: new(int32(3)), annotation: annotation(new(int32(3)), 12)}, user: new(int32(3)), putBack: true},
 		{name: "left out again", bounds: bounds{annotation: annotation(nil, 12)}, user: nil, putBack: true},
-		{name: "the owner wants another", bounds: bounds{min: n(5), annotation: annotation(n(3), 12)}, user: n(5)},
-		{name: "the owner wants more than is held", bounds: bounds{min: n(20), annotation: annotation(n(3), 12)}, user: n(20)},
-		{name: "server-side apply of what is held", bounds: bounds{min: n(12), annotation: annotation(n(3), 12), ours: true, others: "kubectl"}, user: n(12), held: true},
+		{name: "the owner wants another", bounds: bounds{min: new(int32(5)), annotation: annotation(new(int32(3)), 12)}, user: new(int32(5))},
+		{name: "the owner wants more than is held", bounds: bounds{min: new(int32(20)), annotation: annotation(new(int32(3)), 12)}, user: new(int32(20))},
+		{name: "server-side apply of what is held", bounds: bounds{min: new(int32(12)), annotation: annotation(new(int32(3)), 12), ours: true, others: "kubectl"}, user: new(int32(12)), held: true},
 		{
 			name:   "client-side apply of what is held",
-			bounds: bounds{min: n(12), annotation: annotation(n(3), 12), ours: true, manifest: n(12)}, user: n(12), held: true,
+			bounds: bounds{min: new(int32(12)), annotation: annotation(new(int32(3)), 12), ours: true, manifest: new(int32(12))}, user: new(int32(12)), held: true,
 		},
 		{
 			name:   "the manifest said that all along and was edited since",
-			bounds: bounds{min: n(12), annotation: claim{User: n(3), Held: 12, By: "llm", UID: "one", Manifest: n(12)}.String(), manifest: n(12)},
-			user:   n(3), held: true,
+			bounds: bounds{min: new(int32(12)), annotation: claim{User: new(int32(3)), Held: 12, By: "llm", UID: "one", Manifest: new(int32(12))}.String(), manifest: new(int32(12))},
+			user:   new(int32(3)), held: true,
 		},
-		{name: "copied from another object", bounds: bounds{min: n(12), annotation: claim{User: n(3), Held: 12, By: "llm", UID: "another"}.String()}, user: n(12)},
-		{name: "an annotation that says nothing", bounds: bounds{min: n(12), annotation: "3"}, user: n(12)},
-		{name: "the annotation was removed", bounds: bounds{min: n(12), ours: true}, known: known, user: n(3), held: true},
-		{name: "the annotation was removed and nothing is known", bounds: bounds{min: n(12), ours: true}, user: n(12)},
-		{name: "the annotation was removed and the value is not ours", bounds: bounds{min: n(12)}, known: known, user: n(12)},
-		{name: "the annotation was removed and the owner says so too", bounds: bounds{min: n(12), ours: true, others: "helm"}, known: known, user: n(12)},
-		{name: "the annotation was removed with another value", bounds: bounds{min: n(4), ours: true}, known: known, user: n(4)},
+		{name: "copied from another object", bounds: bounds{min: new(int32(12)), annotation: claim{User: new(int32(3)), Held: 12, By: "llm", UID: "another"}.String()}, user: new(int32(12))},
+		{name: "an annotation that says nothing", bounds: bounds{min: new(int32(12)), annotation: "3"}, user: new(int32(12))},
+		{name: "the annotation was removed", bounds: bounds{min: new(int32(12)), ours: true}, known: known, user: new(int32(3)), held: true},
+		{name: "the annotation was removed and nothing is known", bounds: bounds{min: new(int32(12)), ours: true}, user: new(int32(12))},
+		{name: "the annotation was removed and the value is not ours", bounds: bounds{min: new(int32(12))}, known: known, user: new(int32(12))},
+		{name: "the annotation was removed and the owner says so too", bounds: bounds{min: new(int32(12)), ours: true, others: "helm"}, known: known, user: new(int32(12))},
+		{name: "the annotation was removed with another value", bounds: bounds{min: new(int32(4)), ours: true}, known: known, user: new(int32(4))},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := test.bounds
@@ -78,20 +76,20 @@ func TestWhatIsToStand(t *testing.T) {
 		target int32
 		write  bool
 	}{
-		{name: "raised", kind: hpaKind, bounds: bounds{min: n(3), max: 40}, want: Wanted{Floor: 12, MayLower: true}, target: 12, write: true},
-		{name: "raised though demand is unknown", kind: hpaKind, bounds: bounds{min: n(3), max: 40}, want: Wanted{Floor: 12}, target: 12, write: true},
-		{name: "nothing to raise and never touched", kind: hpaKind, bounds: bounds{min: n(3), max: 40}, want: Wanted{Floor: 2, MayLower: true}, target: 3},
-		{name: "the maximum bounds it", kind: hpaKind, bounds: bounds{min: n(3), max: 10}, want: Wanted{Floor: 12, MayLower: true}, target: 10, write: true},
-		{name: "as it is", kind: hpaKind, bounds: bounds{min: n(12), max: 40, annotation: annotation(n(3), 12)}, want: Wanted{Floor: 12, MayLower: true}, target: 12},
-		{name: "lowered", kind: hpaKind, bounds: bounds{min: n(12), max: 40, annotation: annotation(n(3), 12)}, want: Wanted{Floor: 8, MayLower: true}, target: 8, write: true},
-		{name: "not lowered while demand is unknown", kind: hpaKind, bounds: bounds{min: n(12), max: 40, annotation: annotation(n(3), 12)}, want: Wanted{Floor: 8}, target: 12},
-		{name: "never below the owner's", kind: hpaKind, bounds: bounds{min: n(12), max: 40, annotation: annotation(n(3), 12)}, want: Wanted{Floor: 1, MayLower: true}, target: 3, write: true},
-		{name: "put back while demand is unknown", kind: hpaKind, bounds: bounds{min: n(3), max: 40, annotation: annotation(n(3), 12)}, want: Wanted{Floor: 12}, target: 12, write: true},
-		{name: "put back and nothing to raise: the annotation is set right", kind: hpaKind, bounds: bounds{min: n(3), max: 40, annotation: annotation(n(3), 12)}, want: Wanted{Floor: 2, MayLower: true}, target: 3, write: true},
-		{name: "a copied annotation is set right", kind: hpaKind, bounds: bounds{min: n(3), max: 40, annotation: "3"}, want: Wanted{Floor: 2, MayLower: true}, target: 3, write: true},
-		{name: "an HPA that goes to zero", kind: hpaKind, bounds: bounds{min: n(0), max: 40}, want: Wanted{Floor: 0, MayLower: true}, target: 0},
-		{name: "an HPA that goes to zero is raised", kind: hpaKind, bounds: bounds{min: n(0), max: 40}, want: Wanted{Floor: 2, MayLower: true}, target: 2, write: true},
-		{name: "an HPA that goes to zero is let go again", kind: hpaKind, bounds: bounds{min: n(2), max: 40, annotation: annotation(n(0), 2)}, want: Wanted{Floor: 0, MayLower: true}, target: 0, write: true},
+		{name: "raised", kind: hpaKind, bounds: bounds{min: new(int32(3)), max: 40}, want: Wanted{Floor: 12, MayLower: true}, target: 12, write: true},
+		{name: "raised though demand is unknown", kind: hpaKind, bounds: bounds{min: new(int32(3)), max: 40}, want: Wanted{Floor: 12}, target: 12, write: true},
+		{name: "nothing to raise and never touched", kind: hpaKind, bounds: bounds{min: new(int32(3)), max: 40}, want: Wanted{Floor: 2, MayLower: true}, target: 3},
+		{name: "the maximum bounds it", kind: hpaKind, bounds: bounds{min: new(int32(3)), max: 10}, want: Wanted{Floor: 12, MayLower: true}, target: 10, write: true},
+		{name: "as it is", kind: hpaKind, bounds: bounds{min: new(int32(12)), max: 40, annotation: annotation(new(int32(3)), 12)}, want: Wanted{Floor: 12, MayLower: true}, target: 12},
+		{name: "lowered", kind: hpaKind, bounds: bounds{min: new(int32(12)), max: 40, annotation: annotation(new(int32(3)), 12)}, want: Wanted{Floor: 8, MayLower: true}, target: 8, write: true},
+		{name: "not lowered while demand is unknown", kind: hpaKind, bounds: bounds{min: new(int32(12)), max: 40, annotation: annotation(new(int32(3)), 12)}, want: Wanted{Floor: 8}, target: 12},
+		{name: "never below the owner's", kind: hpaKind, bounds: bounds{min: new(int32(12)), max: 40, annotation: annotation(new(int32(3)), 12)}, want: Wanted{Floor: 1, MayLower: true}, target: 3, write: true},
+		{name: "put back while demand is unknown", kind: hpaKind, bounds: bounds{min: new(int32(3)), max: 40, annotation: annotation(new(int32(3)), 12)}, want: Wanted{Floor: 12}, target: 12, write: true},
+		{name: "put back and nothing to raise: the annotation is set right", kind: hpaKind, bounds: bounds{min: new(int32(3)), max: 40, annotation: annotation(new(int32(3)), 12)}, want: Wanted{Floor: 2, MayLower: true}, target: 3, write: true},
+		{name: "a copied annotation is set right", kind: hpaKind, bounds: bounds{min: new(int32(3)), max: 40, annotation: "3"}, want: Wanted{Floor: 2, MayLower: true}, target: 3, write: true},
+		{name: "an HPA that goes to zero", kind: hpaKind, bounds: bounds{min: new(int32(0)), max: 40}, want: Wanted{Floor: 0, MayLower: true}, target: 0},
+		{name: "an HPA that goes to zero is raised", kind: hpaKind, bounds: bounds{min: new(int32(0)), max: 40}, want: Wanted{Floor: 2, MayLower: true}, target: 2, write: true},
+		{name: "an HPA that goes to zero is let go again", kind: hpaKind, bounds: bounds{min: new(int32(2)), max: 40, annotation: annotation(new(int32(0)), 2)}, want: Wanted{Floor: 0, MayLower: true}, target: 0, write: true},
 		{name: "a ScaledObject without a minimum", kind: scaledObjectKind, bounds: bounds{max: 100}, want: Wanted{Floor: 0, MayLower: true}, target: 0},
 		{name: "a ScaledObject without a minimum is raised", kind: scaledObjectKind, bounds: bounds{max: 100}, want: Wanted{Floor: 4, MayLower: true}, target: 4, write: true},
 	} {
@@ -114,7 +112,7 @@ func TestWhatIsToStand(t *testing.T) {
 func TestNothingIsLostInALife(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
-		b := bounds{uid: "one", name: "llm", min: n(1 + random.Int32N(4)), max: 4 + random.Int32N(20)}
+		b := bounds{uid: "one", name: "llm", min: new(1 + random.Int32N(4)), max: 4 + random.Int32N(20)}
 		owners := b.min
 		for range 30 {
 			switch random.IntN(4) {
@@ -160,7 +158,7 @@ func TestNothingIsLostInALife(t *testing.T) {
 }
 
 func FuzzAnAnnotationNeverLowersTheOwnersMinimum(f *testing.F) {
-	f.Add(annotation(n(3), 12), int32(12), int32(5))
+	f.Add(annotation(new(int32(3)), 12), int32(12), int32(5))
 	f.Add(`{"user":null,"held":-1,"uid":"one"}`, int32(0), int32(7))
 	f.Add("3", int32(3), int32(0))
 	f.Fuzz(func(t *testing.T, text string, min, floor int32) {

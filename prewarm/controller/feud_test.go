@@ -68,7 +68,7 @@ func TestAFeudEnds(t *testing.T) {
 				case f.stopped("one", now, generation) != nil:
 					got = "stopped"
 				case what == "put back" && f.wouldStop("one", now):
-					f.stop("one", now, generation, hpaKind, bounds{name: "llm", min: n(3), others: "argocd-controller"})
+					f.stop("one", now, generation, hpaKind, bounds{name: "llm", min: new(int32(3)), others: "argocd-controller"})
 					got = "stopped"
 				case what == "put back":
 					f.saw("one", now)
@@ -85,7 +85,7 @@ func TestTheReasonNamesWhoAndWhen(t *testing.T) {
 	var f feuds
 	now := time.Date(2026, 12, 1, 9, 0, 0, 0, time.UTC)
 	f.saw("one", now)
-	why := f.stop("one", now, 1, hpaKind, bounds{name: "llm", min: n(3), others: "argocd-controller"})
+	why := f.stop("one", now, 1, hpaKind, bounds{name: "llm", min: new(int32(3)), others: "argocd-controller"})
 	for _, part := range []string{`"argocd-controller"`, "minReplicas of HorizontalPodAutoscaler llm back to 3", "2026-12-01T10:00:00Z"} {
 		if !strings.Contains(why.Message, part) {
 			t.Errorf("%q is not in %q", part, why.Message)

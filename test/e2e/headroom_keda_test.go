@@ -67,7 +67,7 @@ func (h *held) kedaMakesItsHPA() {
 	if !ok {
 		max = 100
 	}
-	hpa := hpaManifest(h.namespace, h.name, replicas(int32(min)))
+	hpa := hpaManifest(h.namespace, h.name, new(int32(min)))
 	hpa.SetName("keda-hpa-" + h.name)
 	must(h.t, unstructured.SetNestedField(hpa.Object, max, "spec", "maxReplicas"))
 	must(h.t, replace(h.t.Context(), hpa))
@@ -101,7 +101,7 @@ func TestAFloorReachesAScaledObject(t *testing.T) {
 	must(t, err)
 	before := h.scaledObject().Object["spec"]
 
-	h.apply(4).counts(replicas(4)).problem(noProblem)
+	h.apply(4).counts(new(int32(4))).problem(noProblem)
 	h.kedaMakesItsHPA()
 	f.wait(t, 4)
 	if got := controller.UserMin(h.object(), nil); got != 0 || *h.last.UserMin != 0 || h.last.Status.UserMinReplicas != nil {
@@ -112,36 +112,36 @@ func TestAFloorReachesAScaledObject(t *testing.T) {
 	if h.writes.applies.Load() != applies {
 		t.Error("it writes though nothing changed")
 	}
-	h.apply(500).counts(replicas(100)) // KEDA's default maximum
+	h.apply(500).counts(new(int32(100))) // KEDA's default maximum
 	h.patchScaledObject(`{"spec":{"minReplicaCount":3,"maxReplicaCount":10}}`)
-	h.apply(500).counts(replicas(10))
+	h.apply(500).counts(new(int32(10)))
 	if *h.last.UserMin != 3 {
 		t.Errorf("the owner's minimum is read as %d", *h.last.UserMin)
 	}
 	must(t, h.wants(controller.Wanted{Floor: 5}))
-	h.counts(replicas(10)) // demand is unknown
+	h.counts(new(int32(10))) // demand is unknown
 
 	h.patchScaledObject(`{"spec":{"idleReplicaCount":0}}`)
-	h.apply(7).counts(replicas(7)).problem(controller.ScaledObjectIdles)
+	h.apply(7).counts(new(int32(7))).problem(controller.ScaledObjectIdles)
 	h.patchScaledObject(`{"spec":{"idleReplicaCount":null},"metadata":{"annotations":{"autoscaling.keda.sh/paused":"true"}}}`)
-	h.apply(5).counts(replicas(7)).problem(controller.ScaledObjectPaused)
+	h.apply(5).counts(new(int32(7))).problem(controller.ScaledObjectPaused)
 	h.patchScaledObject(`{"metadata":{"annotations":{"autoscaling.keda.sh/paused":"false"}}}`)
-	h.apply(5).counts(replicas(5)).problem(noProblem)
+	h.apply(5).counts(new(int32(5))).problem(noProblem)
 	h.patchScaledObject(`{"spec":{"minReplicaCount":null,"maxReplicaCount":null}}`)
-	h.apply(5).counts(replicas(5))
+	h.apply(5).counts(new(int32(5)))
 	h.release().counts(nil)
 	if after := h.scaledObject(); !equal(before, after.Object["spec"]) || controller.HasFinalizer(h.object()) {
 		t.Errorf("given back: %v, was %v", after.Object["spec"], before)
 	}
 	for _, entry := range h.scaledObject().GetManagedFields() {
 		if entry.Manager == "headroom" {
-			t.Errorf("Headroom still owns %s", entry.FieldsV1.Raw)
+			t.Errorf("Headroom still owns %s", entry.FieldsV1.GetRawString())
 		}
 	}
 
 	// From KEDA to a plain HPA: the ScaledObject is given back before the HPA is raised.
-	h.apply(5).counts(replicas(5))
-	must(t, replace(t.Context(), hpaManifest(h.namespace, "llm", replicas(2))))
+	h.apply(5).counts(new(int32(5)))
+	must(t, replace(t.Context(), hpaManifest(h.namespace, "llm", new(int32(2)))))
 	h.change(func(hr *v1alpha1.Headroom) {
 		hr.Spec.Actuation.Mode, hr.Spec.Actuation.ScaledObjectName = v1alpha1.ActuateMinReplicas, ""
 	})
@@ -149,7 +149,7 @@ func TestAFloorReachesAScaledObject(t *testing.T) {
 	h.change(func(hr *v1alpha1.Headroom) {
 		hr.Spec.Actuation.Mode, hr.Spec.Actuation.ScaledObjectName = v1alpha1.ActuateScaledObject, "llm"
 	})
-	h.apply(6).stands(2).counts(replicas(6))
+	h.apply(6).stands(2).counts(new(int32(6)))
 
 	for range 3 {
 		h.patchScaledObject(`{"spec":{"minReplicaCount":null}}`)
@@ -159,8 +159,8 @@ func TestAFloorReachesAScaledObject(t *testing.T) {
 	h.counts(nil).problem(controller.ForeignOwner)
 
 	// KEDA is taken away while something is held: no error, and the Headroom can go.
-	h.change(func(hr *v1alpha1.Headroom) { hr.Spec.Limits.MaxReplicas = replicas(50) })
-	h.apply(6).counts(replicas(6))
+	h.change(func(hr *v1alpha1.Headroom) { hr.Spec.Limits.MaxReplicas = new(int32(50)) })
+	h.apply(6).counts(new(int32(6)))
 	removeCRD(t, "scaledobjects.keda.sh")
 	h.apply(7)
 	if h.last.Problem == nil {
@@ -177,7 +177,7 @@ func equal(a, b any) bool {
 
 func TestACapacityBufferIsSized(t *testing.T) {
 	h := newHeld(t, "llm")
-	must(t, replace(t.Context(), hpaManifest(h.namespace, "llm", replicas(3))))
+	must(t, replace(t.Context(), hpaManifest(h.namespace, "llm", new(int32(3)))))
 	h.change(func(hr *v1alpha1.Headroom) { hr.Spec.CapacityBuffer = &v1alpha1.CapacityBufferRef{Name: "nodes"} })
 	spare := func(n int32) { must(t, h.wants(controller.Wanted{Floor: 8, MayLower: true, SpareReplicas: &n})) }
 	has := func(want controller.ProblemReason) {
@@ -213,8 +213,8 @@ func TestACapacityBufferIsSized(t *testing.T) {
 			t.Fatalf("replicas %d, status %d, want %d", got, *h.last.Status.CapacityBufferReplicas, want)
 		}
 		for _, entry := range live.GetManagedFields() {
-			if entry.Manager == "headroom" && string(entry.FieldsV1.Raw) != `{"f:spec":{"f:replicas":{}}}` {
-				t.Errorf("Headroom wrote more than replicas: %s", entry.FieldsV1.Raw)
+			if entry.Manager == "headroom" && string(entry.FieldsV1.GetRawBytes()) != `{"f:spec":{"f:replicas":{}}}` {
+				t.Errorf("Headroom wrote more than replicas: %s", entry.FieldsV1.GetRawString())
 			}
 		}
 	}
@@ -251,7 +251,7 @@ func TestACapacityBufferIsSized(t *testing.T) {
 func TestTheRightsThatAreDocumentedAreEnough(t *testing.T) {
 	h := newHeld(t, "llm")
 	installKEDAsCRD(t)
-	must(t, replace(t.Context(), hpaManifest(h.namespace, "llm", replicas(3))))
+	must(t, replace(t.Context(), hpaManifest(h.namespace, "llm", new(int32(3)))))
 	role := grant(t, h.namespace, []rule{
 		{"autoscaling", "horizontalpodautoscalers", []string{"get", "list", "patch"}},
 		{"headroom.dev", "headrooms", []string{"get", "list", "patch"}},

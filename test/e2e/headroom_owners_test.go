@@ -159,10 +159,10 @@ func TestEveryOwnerGetsItsMinimumBack(t *testing.T) {
 		t.Run(o.name, func(t *testing.T) {
 			h := newHeld(t, "llm")
 			apply := func(min *int32) error { return o.apply(t.Context(), hpaManifest(h.namespace, "llm", min)) }
-			must(t, apply(replicas(3)))
+			must(t, apply(new(int32(3))))
 			h.apply(8).stands(8).userMin(3)
 
-			err := apply(replicas(3)) // the same manifest again
+			err := apply(new(int32(3))) // the same manifest again
 			switch {
 			case o.conflicts:
 				if !apierrors.IsConflict(err) {
@@ -175,21 +175,21 @@ func TestEveryOwnerGetsItsMinimumBack(t *testing.T) {
 			h.apply(8).stands(8).userMin(3)
 
 			// A manifest with another minimum.
-			if err := apply(replicas(5)); !o.conflicts {
+			if err := apply(new(int32(5))); !o.conflicts {
 				must(t, err)
 			} else if !apierrors.IsConflict(err) {
 				t.Fatalf("a server-side apply against what Headroom holds: %v, want a conflict", err)
 			} else {
-				must(t, serverSideApply("kubectl", true)(t.Context(), hpaManifest(h.namespace, "llm", replicas(5))))
+				must(t, serverSideApply("kubectl", true)(t.Context(), hpaManifest(h.namespace, "llm", new(int32(5)))))
 			}
 			h.stands(5).apply(8).stands(8).userMin(5)
 
 			// A manifest with the very minimum that is held, which changes nothing that a plain comparison could see.
-			must(t, apply(replicas(8)))
+			must(t, apply(new(int32(8))))
 			h.stands(8).apply(9).stands(9)
 			if o.blind {
 				h.userMin(5)
-				must(t, apply(replicas(6)))
+				must(t, apply(new(int32(6))))
 				h.apply(9).stands(9).userMin(6)
 			} else {
 				h.userMin(8)
@@ -202,7 +202,7 @@ func TestEveryOwnerGetsItsMinimumBack(t *testing.T) {
 			if managers := h.managers(); managers["headroom"] {
 				t.Errorf("after the release the object's field managers are %v", managers)
 			}
-			must(t, apply(replicas(4)))
+			must(t, apply(new(int32(4))))
 			h.stands(4)
 
 			// The manifest without a minimum: the API server's default is the owner's then.

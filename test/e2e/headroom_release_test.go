@@ -71,8 +71,8 @@ func (g granted) change(t *testing.T, rules []rule) {
 func TestEverythingIsGivenBackWithoutAController(t *testing.T) {
 	installKEDAsCRD(t)
 	first, second := newHeld(t, "llm"), newHeldIn(t, "given-back-elsewhere", "vision")
-	must(t, replace(t.Context(), hpaManifest(first.namespace, "llm", replicas(3))))
-	must(t, replace(t.Context(), hpaManifest(second.namespace, "vision", replicas(1))))
+	must(t, replace(t.Context(), hpaManifest(first.namespace, "llm", new(int32(3)))))
+	must(t, replace(t.Context(), hpaManifest(second.namespace, "vision", new(int32(1)))))
 	first.apply(8).stands(8)
 	second.apply(5).stands(5)
 	third := newHeldIn(t, first.namespace, "keda")
@@ -81,12 +81,12 @@ func TestEverythingIsGivenBackWithoutAController(t *testing.T) {
 	third.change(func(hr *v1alpha1.Headroom) {
 		hr.Spec.Actuation.Mode, hr.Spec.Actuation.ScaledObjectName = v1alpha1.ActuateScaledObject, "keda"
 	})
-	third.apply(4).counts(replicas(4))
+	third.apply(4).counts(new(int32(4)))
 	// One whose owner has put another value there since, and one that lost its Headroom.
 	other := newHeldIn(t, first.namespace, "other")
-	must(t, clientSideApply("kubectl-client-side-apply")(t.Context(), hpaManifest(first.namespace, "other", replicas(2))))
+	must(t, clientSideApply("kubectl-client-side-apply")(t.Context(), hpaManifest(first.namespace, "other", new(int32(2)))))
 	other.apply(6).stands(6)
-	must(t, clientSideApply("kubectl-client-side-apply")(t.Context(), hpaManifest(first.namespace, "other", replicas(4))))
+	must(t, clientSideApply("kubectl-client-side-apply")(t.Context(), hpaManifest(first.namespace, "other", new(int32(4)))))
 	other.change(func(hr *v1alpha1.Headroom) { hr.Finalizers = nil })
 	must(t, other.client.Delete(t.Context(), other.object()))
 	must(t, first.client.Delete(t.Context(), first.object()))
@@ -110,7 +110,7 @@ func TestEverythingIsGivenBackWithoutAController(t *testing.T) {
 	must(t, err)
 	first.stands(8)
 	second.stands(5)
-	third.counts(replicas(4))
+	third.counts(new(int32(4)))
 	other.stands(4)
 	for _, want := range []string{"llm", "vision", "keda", "other"} {
 		if !strings.Contains(text, want) {
@@ -141,9 +141,9 @@ func TestEverythingIsGivenBackWithoutAController(t *testing.T) {
 	want := []controller.Released{
 		{Kind: "Headroom", Namespace: namespace, Name: "keda"},
 		{Kind: "Headroom", Namespace: namespace, Name: "llm"},
-		{Kind: "HorizontalPodAutoscaler", Namespace: namespace, Name: "llm", Headroom: "llm", From: replicas(8), To: replicas(3)},
-		{Kind: "HorizontalPodAutoscaler", Namespace: namespace, Name: "other", Headroom: "other", From: replicas(4), To: replicas(4)},
-		{Kind: "ScaledObject", Namespace: namespace, Name: "keda", Headroom: "keda", From: replicas(4)},
+		{Kind: "HorizontalPodAutoscaler", Namespace: namespace, Name: "llm", Headroom: "llm", From: new(int32(8)), To: new(int32(3))},
+		{Kind: "HorizontalPodAutoscaler", Namespace: namespace, Name: "other", Headroom: "other", From: new(int32(4)), To: new(int32(4))},
+		{Kind: "ScaledObject", Namespace: namespace, Name: "keda", Headroom: "keda", From: new(int32(4))},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("given back (-want +got):\n%s", diff)
