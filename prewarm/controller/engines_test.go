@@ -372,11 +372,11 @@ func TestAnotherMetricIsAnotherSeries(t *testing.T) {
 		w.look(hr, time.Minute, measured)
 		other := hr.DeepCopy()
 		other.Spec.Demand.Metric.Name = "requests_running"
+		past.set(func(p *pastDemand) { p.value = func(time.Time) float64 { return 7 } })
 		w.Observe(other, time.Now(), known(7))
 		if o := w.Forecast(other, time.Now(), lead, 0.95); o.Forecast.Known || o.Settled {
 			t.Errorf("%+v", o)
 		}
-		past.set(func(p *pastDemand) { p.value = func(time.Time) float64 { return 7 } })
 		o := w.look(other, 10*time.Minute, func(time.Time) prewarm.Demand { return known(7) })
 		if !o.Forecast.Known || o.Forecast.Value < 6.9 || o.Forecast.Value > 8 {
 			t.Errorf("%+v", o)
