@@ -20,6 +20,7 @@ type Metrics struct {
 	ready      *prometheus.GaugeVec
 	conditions *prometheus.GaugeVec
 	decisions  *prometheus.CounterVec
+	failures   prometheus.Counter
 }
 
 // NewMetrics registers them.
@@ -41,7 +42,8 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			append(labels, "type", "status")...),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "headroom_controller_decisions_total", Help: "Decisions by the kind of their reason."}, []string{"kind"}),
 	}
-	registry.MustRegister(m.leader, m.durations, m.floor, m.need, m.ready, m.demand, m.forecast, m.leadTime, m.conditions, m.decisions)
+	m.failures = prometheus.NewCounter(prometheus.CounterOpts{Name: "headroom_controller_failures_total", Help: "Looks at a Headroom object at which something went wrong, such as a write that kube-apiserver did not take."})
+	registry.MustRegister(m.failures, m.leader, m.durations, m.floor, m.need, m.ready, m.demand, m.forecast, m.leadTime, m.conditions, m.decisions)
 	return m
 }
 
@@ -66,6 +68,12 @@ func (m *Metrics) perObject() []*prometheus.GaugeVec {
 func (m *Metrics) reconciled(took time.Duration) {
 	if m != nil {
 		m.durations.Observe(took.Seconds())
+	}
+}
+
+func (m *Metrics) failed() {
+	if m != nil {
+		m.failures.Inc()
 	}
 }
 

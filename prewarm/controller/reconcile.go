@@ -75,7 +75,8 @@ func (l *look) hpa() *autoscalingv2.HorizontalPodAutoscaler {
 	return nil
 }
 
-// Reconcile decides about one object. An error is only what another try soon may mend.
+// Reconcile decides about one object. What goes wrong is tried again at the next look: controller-runtime's back-off grows to a
+// quarter of an hour, and an object that nobody looks at for so long has no floor when kube-apiserver is back.
 func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	began := time.Now()
 	defer func() { r.Observer.reconciled(time.Since(began)) }()
@@ -90,12 +91,24 @@ func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	}
 	if hr.DeletionTimestamp != nil {
 		r.forget(request.NamespacedName)
-		return reconcile.Result{}, r.actuator.Release(ctx, &hr)
+		if err := r.actuator.Release(ctx, &hr); err != nil {
+			return r.again(ctx, request, err), nil
+		}
+		return reconcile.Result{}, nil
 	}
 	o := r.remembered(&hr)
 	l := &look{now: r.Clock.Now(), hr: &hr, calendar: o.calendar}
 	err := r.decide(ctx, o, l)
-	return reconcile.Result{RequeueAfter: r.Period}, errors.Join(err, r.tell(ctx, o, l))
+	return r.again(ctx, request, errors.Join(err, r.tell(ctx, o, l))), nil
+}
+
+// again is the next look, and where what went wrong at this one is told.
+func (r *reconciler) again(ctx context.Context, request reconcile.Request, err error) reconcile.Result {
+	if err != nil && ctx.Err() == nil {
+		r.Observer.failed()
+		r.Log.Warn("a Headroom could not be looked after; the next look tries again", "headroom", request.NamespacedName, "error", err)
+	}
+	return reconcile.Result{RequeueAfter: r.Period}
 }
 
 // remembered is the memory of an object, begun where another leader's status ends.
