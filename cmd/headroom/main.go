@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"syscall"
+	_ "time/tzdata" // calendars name zones, and an image built from scratch has none
 
 	"github.com/spf13/cobra"
 

@@ -10,10 +10,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/headroom-autoscaler/headroom/api/v1alpha1"
 	"github.com/headroom-autoscaler/headroom/bench/load/exporter"
@@ -133,6 +135,7 @@ func (r *run) restart(ctx context.Context, name string, decides bool) (*decider,
 }
 
 func (r *run) headroomClient() (client.Client, error) {
+	log.SetLogger(logr.Discard()) // without one, controller-runtime complains on standard error
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return nil, err
