@@ -1,5 +1,6 @@
-// Command demo shows a real HPA scale a simulated GPU fleet through Headroom: a real control plane, a real Prometheus, the
-// adapter behind real APIServices. Only the pods, the GPUs and the traffic are simulated.
+// Command demo offers the same traffic to two simulated GPU fleets, one scaled by an HPA alone and one by an HPA with Headroom,
+// and shows them side by side: a real control plane, a real Prometheus, the adapter behind real APIServices. Only the pods, the
+// GPUs and the traffic are simulated.
 package main
 
 import (
@@ -17,8 +18,9 @@ import (
 
 const usage = `Usage: demo [flags]
 
-Starts a control plane (compiled on the first run), a Prometheus, Headroom and an HPA, offers a step and a ramp of
-requests to a simulated fleet, and shows what the HPA makes of it. Everything is on loopback; nothing needs root.
+Starts a control plane (compiled on the first run), a Prometheus and Headroom, and offers the same step and the same ramp
+of requests to two simulated fleets: one has an HPA alone, the other an HPA with Headroom. Shows both side by side, and how
+many requests were late in each. Everything is on loopback; nothing needs root.
 
 Examples:
   make demo                                  five minutes, live

@@ -2,14 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/headroom-autoscaler/headroom/test/fleet"
 	"github.com/headroom-autoscaler/headroom/test/testbed"
@@ -21,42 +20,63 @@ type options struct {
 	Keep, Plain bool
 }
 
+// The two fleets.
 const (
-	namespace  = "inference"
-	deployment = "llm"
-	gpus       = 8 // fewer than the peak needs: pods are left Pending
-	first      = 3 // pods
-	coldStart  = 45 * time.Second
-	target     = "8" // requests/s for each pod, of the 12 that one can serve
+	alone = iota
+	ahead
+	fleets
+)
+
+var (
+	namespaces = [fleets]string{"hpa-alone", "with-headroom"}
+	// Each begins with what it keeps at the first load of 20 requests/s: 20/8, and 20/12 + 2.
+	first = [fleets]int32{3, 4}
+)
+
+const (
+	deployment     = "llm"
+	mostPods       = 14 // of either fleet: more than the peak needs at the HPA's target
+	coldStart      = 45 * time.Second
+	target         = "8" // requests/s for each pod that the HPA alone keeps, of the perPod that one can serve
+	windowReplicas = 10  // they carry the peak of 100 requests/s
+	// firstLead is what Headroom takes for the cold start until it has measured some: that, and what a busy machine adds.
+	firstLead = 50 * time.Second
 
 	rules = "presets:\n- {name: vllm, window: 30s}\n"
 )
 
-// traffic is calm, a step that doubles the load at once, a ramp to more than the GPUs leave room for, and calm again.
+// perPod is what one Ready pod can serve, in requests/s.
+var perPod = fleet.DefaultOptions().PerPod
+
+// traffic is calm, a step that more than doubles the load at once and that nobody told of, a ramp to a peak that was known, and
+// calm again.
 var traffic = fleet.Traffic{
 	{Name: "calm", For: 40 * time.Second, From: 20, To: 20},
-	{Name: "step", For: 90 * time.Second, From: 45, To: 45},
-	{Name: "ramp", For: 100 * time.Second, From: 45, To: 90},
-	{Name: "calm again", For: 70 * time.Second, From: 25, To: 25},
+	{Name: "step", For: 110 * time.Second, From: 45, To: 45},
+	{Name: "launch", For: 40 * time.Second, From: 45, To: 100},
+	{Name: "peak", For: 60 * time.Second, From: 100, To: 100},
+	{Name: "calm again", For: 50 * time.Second, From: 25, To: 25},
 }
 
 // stage is all that runs.
 type stage struct {
 	bed        *testbed.Bed
-	exporter   *testbed.Exporter
+	exporters  [fleets]*testbed.Exporter
 	prometheus *testbed.MetricsServer
 	adapter    *testbed.Adapter
+	headrooms  client.Reader
 	traffic    fleet.Traffic
+	manifest   string
 	begin      time.Time // of the traffic
 
-	mu      sync.Mutex
-	service *fleet.Service
-	ready   []string
+	mu       sync.Mutex
+	services [fleets]*fleet.Service // nil until the pods are Ready
+	ready    [fleets][]string
 }
 
 func run(ctx context.Context, o options) error {
 	t := &teller{out: os.Stdout, plain: o.Plain}
-	t.say("Headroom demo: a real control plane and HPA, a simulated GPU fleet.\nCtrl-C stops everything.\n")
+	t.say("Headroom demo: a real control plane and HPAs, two simulated GPU fleets.\nCtrl-C stops everything.\n")
 	began := time.Now()
 	t.say("- the control plane; the first run compiles it, which takes a while")
 	bed, err := testbed.Start(ctx, testbed.Options{})
@@ -65,86 +85,147 @@ func run(ctx context.Context, o options) error {
 	}
 	defer bed.Close()
 	s := &stage{bed: bed, traffic: traffic.Scaled(o.Duration)}
-	if s.exporter, err = testbed.NewExporter(); err != nil {
-		return err
+	for i := range s.exporters {
+		if s.exporters[i], err = testbed.NewExporter(); err != nil {
+			return err
+		}
+		defer s.exporters[i].Close()
 	}
-	defer s.exporter.Close()
 	if err := s.prepare(ctx, t); err != nil {
 		return err
 	}
-	t.say("\nReady after %s. Headroom's rules file is\n\n    presets:\n    - {name: vllm, window: 30s}\n", time.Since(began).Round(time.Second))
-	t.say("The HPA wants %s requests_offered_per_second for each pod; one can serve %.0f.\nA pod takes %s to become Ready.\n", target, fleet.DefaultOptions().PerPod, coldStart)
+	t.say(introduction, time.Since(began).Round(time.Second), indent(rules), namespaces[alone], target, perPod, namespaces[ahead], indent(s.manifest), coldStart)
 	history, err := s.play(ctx, o)
 	if err != nil {
 		return err
 	}
 	t.say("%s", summary(history))
 	if !o.Keep {
+		t.say(askText)
 		return nil
 	}
-	t.say(keepText, bed.Kubeconfig, namespace, namespace, s.prometheus.URL, bed.Dir)
+	program, _, _, _, err := bed.AdapterFiles(ctx)
+	if err != nil {
+		return err
+	}
+	t.say(keepText, bed.Kubeconfig, program, namespaces[ahead], s.prometheus.URL, bed.Dir)
 	return s.keep(ctx)
 }
 
+const introduction = `
+Ready after %s. Headroom's rules file is
+
+%s
+%s has an HPA that keeps %s requests_offered_per_second for each pod,
+of the %.0f that one can serve. %s has an HPA that follows this:
+
+%s
+A pod takes %s to become Ready.
+`
+
+const askText = `To ask Headroom why, run it with DEMO_FLAGS=--keep: "headroom explain" tells.`
+
 const keepText = `Everything goes on running, with the last load. In another terminal:
 
-    export KUBECONFIG=%s
-    kubectl get hpa,pods -n %s
-    kubectl get --raw '/apis/custom.metrics.k8s.io/v1beta2/namespaces/%s/pods/*/requests_offered_per_second'
+    export KUBECONFIG=%[1]s
+    %[2]s explain llm -n %[3]s
+    kubectl get headroom,hpa,pods -A
+    kubectl get --raw '/apis/external.metrics.k8s.io/v1beta1/namespaces/%[3]s/headroom_replicas'
 
-Prometheus is at %s, all logs are in %s. Ctrl-C stops it.`
+Prometheus is at %[4]s, all logs are in %[5]s. Ctrl-C stops it.`
 
-// prepare starts what the control plane needs around it, up to an HPA and the first requests.
+func indent(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString("    " + line)
+	}
+	return b.String()
+}
+
+// prepare starts what the control plane needs around it, up to the HPAs and the first requests.
 func (s *stage) prepare(ctx context.Context, t *teller) error {
-	s.exporter.ExportFunc(func(time.Time) string {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.service == nil {
-			return ""
-		}
-		return s.service.Text(namespace)
-	})
+	var targets []string
+	for i, exporter := range s.exporters {
+		exporter.ExportFunc(func(time.Time) string {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.services[i] == nil {
+				return ""
+			}
+			return s.services[i].Text(namespaces[i])
+		})
+		targets = append(targets, exporter.Address())
+	}
 	steps := []struct {
 		what string
 		do   func() error
 	}{
 		{"Prometheus, scraping every 2 s", func() (err error) {
-			s.prometheus, err = s.bed.StartPrometheus(ctx, testbed.PrometheusOptions{ScrapeInterval: 2 * time.Second, Targets: []string{s.exporter.Address()}})
+			s.prometheus, err = s.bed.StartPrometheus(ctx, testbed.PrometheusOptions{ScrapeInterval: 2 * time.Second, Targets: targets})
 			return err
 		}},
-		{fmt.Sprintf("a node with %d GPUs, a Deployment of %d pods", gpus, first), func() error {
-			if err := s.bed.AddNode(ctx, "gpu-0", gpus); err != nil {
+		{fmt.Sprintf("a node with %d GPUs, a Deployment in each of %s and %s", fleets*mostPods, namespaces[alone], namespaces[ahead]), func() error { return s.deploy(ctx) }},
+		{"Headroom's CustomResourceDefinition", func() (err error) {
+			if err := s.bed.InstallCRDs(ctx); err != nil {
 				return err
 			}
-			return s.bed.AddDeployment(ctx, testbed.Deployment{Namespace: namespace, Name: deployment, Replicas: first, ColdStart: coldStart})
+			s.headrooms, err = s.bed.HeadroomClient()
+			return err
 		}},
 		{"Headroom, compiled from this repository", func() (err error) {
-			s.adapter, err = s.bed.StartAdapter(ctx, testbed.AdapterOptions{Rules: rules, PrometheusURL: s.prometheus.URL})
+			s.adapter, err = s.bed.StartAdapter(ctx, testbed.AdapterOptions{Rules: rules, PrometheusURL: s.prometheus.URL,
+				Args: []string{"--decide-interval", "2s", "--lease-namespace", testbed.Namespace}})
 			return err
 		}},
 		{"its APIServices: custom.metrics.k8s.io and external.metrics.k8s.io", func() error { return s.bed.RegisterAPIServices(ctx, s.adapter.Port) }},
-		{"its pods load their model", func() (err error) {
-			s.ready, err = s.bed.WaitReady(ctx, 3*coldStart, namespace, deployment, first)
-			return err
+		{"the pods load their model", func() (err error) {
+			for i := range fleets {
+				if s.ready[i], err = s.bed.WaitReady(ctx, 3*coldStart, namespaces[i], deployment, int(first[i])); err != nil {
+					return err
+				}
+			}
+			return nil
 		}},
-		{"the HPA", func() error {
-			return s.bed.AddHPA(ctx, namespace, deployment, 2, 14, testbed.PodsMetric("requests_offered_per_second", target))
-		}},
+		{"the first requests, the HPAs and the Headroom", func() error { return s.open(ctx) }},
 	}
 	for _, step := range steps {
 		if err := t.step(step.what, step.do); err != nil {
 			return err
 		}
 	}
-	s.begin = time.Now()
-	s.mu.Lock()
-	s.service = fleet.New(fleet.DefaultOptions(), s.begin)
-	s.mu.Unlock()
-	go s.simulate(ctx)
 	return nil
 }
 
-// simulate moves the service ten times a second, with the traffic that belongs to the moment.
+func (s *stage) deploy(ctx context.Context) error {
+	if err := s.bed.AddNode(ctx, "gpu-0", fleets*mostPods); err != nil {
+		return err
+	}
+	for i, namespace := range namespaces {
+		d := testbed.Deployment{Namespace: namespace, Name: deployment, Replicas: first[i], ColdStart: coldStart}
+		if err := s.bed.AddDeployment(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open begins the traffic, and lets both HPAs loose on it.
+func (s *stage) open(ctx context.Context) error {
+	s.begin = time.Now()
+	s.manifest = manifest(s.begin.Add(s.traffic.Start("launch")), s.begin.Add(s.traffic.Start("calm again")))
+	s.mu.Lock()
+	for i := range s.services {
+		s.services[i] = fleet.New(fleet.DefaultOptions(), s.begin)
+	}
+	s.mu.Unlock()
+	go s.simulate(ctx)
+	if err := s.addAlone(ctx); err != nil {
+		return err
+	}
+	return s.addAhead(ctx)
+}
+
+// simulate moves both services ten times a second, with the traffic that belongs to the moment.
 func (s *stage) simulate(ctx context.Context) {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
@@ -155,7 +236,9 @@ func (s *stage) simulate(ctx context.Context) {
 		case now := <-ticker.C:
 			_, offered := s.traffic.At(now.Sub(s.begin))
 			s.mu.Lock()
-			s.service.Step(now, offered, s.ready)
+			for i, service := range s.services {
+				service.Step(now, offered, s.ready[i])
+			}
 			s.mu.Unlock()
 		}
 	}
@@ -173,90 +256,7 @@ func (s *stage) play(ctx context.Context, o options) ([]snapshot, error) {
 	return history, err
 }
 
-// keep goes on feeding the service until Ctrl-C.
+// keep goes on feeding the services until Ctrl-C.
 func (s *stage) keep(ctx context.Context) error {
 	return s.watch(ctx, func(snapshot) bool { return false })
-}
-
-// blind is how long the demo goes on without an answer of kube-apiserver: a machine may be busy for a moment.
-const blind = 20 * time.Second
-
-// watch looks once a second until the caller has seen enough or something that the demo needs is gone.
-func (s *stage) watch(ctx context.Context, see func(snapshot) (done bool)) error {
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	seen := time.Now()
-	for {
-		now, err := s.look(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err == nil:
-			seen = time.Now()
-			if see(now) {
-				return nil
-			}
-		case time.Since(seen) > blind:
-			return fmt.Errorf("kube-apiserver has not answered for %s: %w", blind, err)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.bed.Ended():
-			return errors.New("the control plane has ended by itself")
-		case <-s.prometheus.Done():
-			return fmt.Errorf("prometheus has ended by itself; its log ends:\n%s", s.prometheus.Tail(10))
-		case <-s.adapter.Done():
-			return fmt.Errorf("headroom has ended by itself; its log ends:\n%s", s.adapter.Tail(10))
-		case <-ticker.C:
-		}
-	}
-}
-
-// look reads the cluster and the service as they are now.
-func (s *stage) look(ctx context.Context) (snapshot, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	pods, err := s.bed.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + deployment, ResourceVersion: "0"})
-	if err != nil {
-		return snapshot{}, err
-	}
-	now := snapshot{Elapsed: time.Since(s.begin), GPUs: gpus}
-	now.Phase, now.Offered = s.traffic.At(now.Elapsed)
-	var ready []string
-	for _, pod := range pods.Items {
-		switch {
-		case pod.DeletionTimestamp != nil:
-		case isReady(pod):
-			ready = append(ready, pod.Name)
-		case pod.Spec.NodeName == "":
-			now.Pending++
-		default:
-			now.Loading++
-		}
-	}
-	now.Ready = len(ready)
-	if hpa, err := s.bed.Client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Get(ctx, deployment, metav1.GetOptions{ResourceVersion: "0"}); err == nil {
-		now.Current, now.Desired = int(hpa.Status.CurrentReplicas), int(hpa.Status.DesiredReplicas)
-		for _, metric := range hpa.Status.CurrentMetrics {
-			if metric.Pods != nil && metric.Pods.Current.AverageValue != nil {
-				now.Metric, now.Known = metric.Pods.Current.AverageValue.AsApproximateFloat64(), true
-			}
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ready = ready
-	now.Waiting, now.Late, now.Lost, now.Total = s.service.Waiting(), s.service.Late, s.service.Lost, s.service.Offered
-	now.Capacity = float64(now.Ready) * fleet.DefaultOptions().PerPod
-	return now, nil
-}
-
-func isReady(pod corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
 }

@@ -182,6 +182,11 @@ func TestTraffic(t *testing.T) {
 			t.Errorf("at %s: %s %v, want %s %v", test.at, name, got, test.name, test.want)
 		}
 	}
+	for name, want := range map[string]time.Duration{"calm": 0, "step": time.Minute, "ramp": 2 * time.Minute, "none": 4 * time.Minute} {
+		if got := traffic.Start(name); got != want {
+			t.Errorf("%s starts at %s, want %s", name, got, want)
+		}
+	}
 	if got := traffic.Scaled(time.Minute).Length(); got != time.Minute {
 		t.Errorf("scaled to a minute: %s", got)
 	}

@@ -27,6 +27,18 @@ func (t Traffic) At(since time.Duration) (name string, perSecond float64) {
 	return last.Name, last.To
 }
 
+// Start is when the first piece of that name begins, and the end where there is none.
+func (t Traffic) Start(name string) time.Duration {
+	var since time.Duration
+	for _, p := range t {
+		if p.Name == name {
+			return since
+		}
+		since += p.For
+	}
+	return since
+}
+
 // Length is how long all pieces last.
 func (t Traffic) Length() time.Duration {
 	var sum time.Duration
