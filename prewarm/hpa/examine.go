@@ -147,7 +147,7 @@ func (x *Examination) hidden(add report) {
 	}
 	text := "the HPA's scale-up tolerance of " + percent
 	if dropped {
-		text = "the API server dropped behavior.scaleUp.tolerance, so the tolerance of " + percent
+		text = "this Kubernetes keeps no behavior.scaleUp.tolerance (1.35 and later do), so the tolerance of " + percent
 	}
 	if now {
 		p.Severity = Swallows
