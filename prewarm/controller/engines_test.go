@@ -105,8 +105,6 @@ type watching struct {
 	t *testing.T
 	*Engines
 	past *pastDemand
-	// oracle, when it is set, sees everything that the engines are to see.
-	oracle *forecaster.Engine
 }
 
 func watch(t *testing.T, past *pastDemand) *watching {
@@ -416,7 +414,6 @@ func TestTimeAsAnotherReplicaIsReadBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watch(t, &pastDemand{})
 		hr := headroom("llama")
-		began := time.Now()
 		w.look(hr, time.Hour, measured)
 		time.Sleep(2 * time.Hour) // somebody else leads
 		back := time.Now()
@@ -424,7 +421,6 @@ func TestTimeAsAnotherReplicaIsReadBack(t *testing.T) {
 		f := oracleOf(t, back.Add(2*time.Minute-pastSpan), time.Now().Add(-15*time.Second), []time.Duration{6 * time.Minute}, func(start time.Time) forecaster.Observation {
 			return forecaster.Value(lastLook(back.Add(2*time.Minute), start))
 		})
-		_ = began
 		for i, q := range row(t, f, lead) {
 			if got := o.Quantiles[i].Value; math.Abs(got-q.Value) > 0.02*q.Value {
 				t.Errorf("quantile %v is %v, want about %v", q.Level, got, q.Value)
