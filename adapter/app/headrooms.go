@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 
 	"github.com/headroom-autoscaler/headroom/adapter/collect"
 	"github.com/headroom-autoscaler/headroom/adapter/store"
@@ -48,6 +49,10 @@ func (o *HeadroomOptions) validate(bad func(flag, format string, args ...any)) {
 // leaseName is that of the one controller of a cluster.
 const leaseName = "headroom-controller"
 
+// A leader that begins writes the status of each object at once: five hundred in ten seconds. client-go's own limit of 5 a second
+// would make it a hundred, in which nothing else is decided.
+const decidingQPS, decidingBurst = 50, 100
+
 // namespaceFile is where a pod finds its own namespace.
 const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
@@ -84,9 +89,11 @@ func (a *Adapter) decide(ctx context.Context) {
 		return
 	}
 	log := a.log.With("component", "headrooms")
+	kube := rest.CopyConfig(a.kube)
+	kube.QPS, kube.Burst = decidingQPS, decidingBurst
 	go func() { _ = a.engines.Run(ctx) }()
 	controller.Run(ctx, controller.Options{
-		Config: a.kube, Pods: a.pods, Nodes: a.nodes, HPAs: a.hpas, Demands: a.demands, Engines: a.engines,
+		Config: kube, Pods: a.pods, Nodes: a.nodes, HPAs: a.hpas, Demands: a.demands, Engines: a.engines,
 		Collection: a.options.CollectInterval, HPAPeriod: a.options.Headrooms.HPASyncPeriod, Period: a.options.Headrooms.Interval,
 		Clock: a.options.Headrooms.clock, LeaseName: leaseName, LeaseNamespace: a.options.Headrooms.leaseNamespace(),
 		Log: log, Observer: controller.NewMetrics(a.registry),
