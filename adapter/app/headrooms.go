@@ -49,8 +49,9 @@ func (o *HeadroomOptions) validate(bad func(flag, format string, args ...any)) {
 // leaseName is that of the one controller of a cluster.
 const leaseName = "headroom-controller"
 
-// A leader that begins writes the status of each object at once: five hundred in ten seconds. client-go's own limit of 5 a second
-// would make it a hundred, in which nothing else is decided.
+// A leader that begins writes the status of each object at once: five hundred in ten seconds. With 5 a second, client-go's own limit
+// and what the API server's library sets in the shared configuration once it has added its flags, it would be a hundred, in
+// which nothing else is decided.
 const decidingQPS, decidingBurst = 50, 100
 
 // namespaceFile is where a pod finds its own namespace.
