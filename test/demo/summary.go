@@ -65,7 +65,7 @@ func summary(history []snapshot) string {
 	row(fmt.Sprintf("waited over %s", fleet.DefaultOptions().LateWait), func(f fleetNow, _ seen) string {
 		return fmt.Sprintf("%.0f%s", f.Late, percent(f.Late, f.Total))
 	})
-	row("until the client gave up", func(f fleetNow, _ seen) string { return fmt.Sprintf("%.0f", f.Lost) })
+	row(" until the client gave up", func(f fleetNow, _ seen) string { return fmt.Sprintf("%.0f", f.Lost) })
 	row("offered more than capacity", func(_ fleetNow, s seen) string { return clock(s.short) })
 	row("Ready pods at most", func(_ fleetNow, s seen) string { return fmt.Sprint(s.most) })
 	row("GPU-minutes", func(_ fleetNow, s seen) string { return fmt.Sprintf("%.1f", s.podTime.Minutes()) })

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/headroom-autoscaler/headroom/api/v1alpha1"
+	"github.com/headroom-autoscaler/headroom/test/fleet"
 )
 
 // blind is how long the demo goes on without an answer of kube-apiserver: a machine may be busy for a moment.
@@ -48,6 +49,15 @@ func (s *stage) watch(ctx context.Context, see func(snapshot) (done bool)) error
 	}
 }
 
+// account is what became of a fleet's requests so far.
+type account struct{ total, late, lost float64 }
+
+func accountOf(s *fleet.Service) account { return account{s.Offered, s.Late, s.Lost} }
+
+func (a account) since(before account) account {
+	return account{a.total - before.total, a.late - before.late, a.lost - before.lost}
+}
+
 // look reads the cluster and the services as they are now.
 func (s *stage) look(ctx context.Context) (snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -69,7 +79,8 @@ func (s *stage) look(ctx context.Context) (snapshot, error) {
 	s.ready = ready
 	for i, service := range s.services {
 		f := &now.Fleets[i]
-		f.Waiting, f.Late, f.Lost, f.Total = service.Waiting(), service.Late, service.Lost, service.Offered
+		counted := accountOf(service).since(s.before[i])
+		f.Waiting, f.Late, f.Lost, f.Total = service.Waiting(), counted.late, counted.lost, counted.total
 		f.Capacity = float64(f.Ready) * perPod
 	}
 	return now, nil
