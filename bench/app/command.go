@@ -54,6 +54,13 @@ Crane-like margin; the Headroom as written; and an oracle that knows the future.
 	f.Float64Var(&o.Price, "price", o.Price, "of a GPU-hour; 0: no cost is shown")
 	f.Float64Var(&o.Failures, "failures", o.Failures, "failures of a Ready pod per hour")
 	f.DurationVar(&o.Patience, "patience", o.Patience, "how long a request waits in the queue before it is given up; 0: for ever")
+	f.StringVar(&o.TokenTime, "itl", o.TokenTime, "time between tokens of a batching server: of one batch and of each request in it, such as 12ms+0.4ms; the queue then has slots")
+	f.DurationVar(&o.TokenSLO, "itl-slo", o.TokenSLO, "with --itl: what the time between tokens may be")
+	f.IntVar(&o.Slots, "slots", o.Slots, "with --itl: the largest batch")
+	f.Float64Var(&o.KVTokens, "kv-tokens", o.KVTokens, "with --itl: tokens that the cache holds; 0: no limit")
+	f.Float64Var(&o.Prefill, "prefill", o.Prefill, "with --itl: prompt tokens a second; 0: no limit")
+	f.Float64Var(&o.PromptTokens, "prompt-tokens", o.PromptTokens, "with --itl: of a request, where the trace has no such column")
+	f.Float64Var(&o.OutputTokens, "output-tokens", o.OutputTokens, "with --itl: of a request, where the trace has no such column")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "of lead times and failures")
 	f.BoolVar(&o.Sweep, "sweep", o.Sweep, "find the frontier of cost against late work over quantile, buffer and margin")
 	f.StringVar(&o.SLO, "slo", o.SLO, "share of the work that is to be in time; a sweep names the cheapest setting that reaches it")
@@ -94,6 +101,10 @@ func run(ctx context.Context, o Options, in io.Reader, out, log io.Writer) error
 	if err != nil {
 		return err
 	}
+	var serviceText string
+	if q.Scenario.Service, serviceText, err = serviceOf(o, found); err != nil {
+		return err
+	}
 	bar := newProgress(log)
 	c, err := replay.Compare(q, func(what string, share float64) { bar.show(what, share) })
 	bar.done()
@@ -105,7 +116,7 @@ func run(ctx context.Context, o Options, in io.Reader, out, log io.Writer) error
 	}
 	ref := hr.Spec.ScaleTargetRef
 	doc := report.NewDocument(q, c, report.About{Trace: found.name, Unit: found.unit, Issues: found.issues, Target: ref.Kind + " " + ref.Name,
-		GPUsPerPod: o.GPUsPerPod, Price: o.Price, Notes: notes, ServiceText: "One Ready replica serves perReplica at most."})
+		GPUsPerPod: o.GPUsPerPod, Price: o.Price, Notes: notes, ServiceText: serviceText})
 	if err := write(o, doc, q, c, out); err != nil {
 		return err
 	}

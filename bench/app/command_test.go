@@ -222,6 +222,13 @@ func TestBadInput(t *testing.T) {
 		}, []string{"zero throughout"}},
 		{"no such column", func(_ *testing.T, _ string, o *Options) { o.Column = "tokens" }, []string{`"tokens"`, "requests"}},
 		{"a lead time that is none", func(_ *testing.T, _ string, o *Options) { o.LeadTime = "6m..2m" }, []string{"--lead-time", "2m..6m"}},
+		{"slots without a law", func(_ *testing.T, _ string, o *Options) { o.Slots = 64 }, []string{"--itl", "12ms+0.4ms"}},
+		{"a law without tokens", func(_ *testing.T, _ string, o *Options) {
+			o.TokenTime, o.TokenSLO, o.Slots = "12ms+0.4ms", 40*time.Millisecond, 64
+		}, []string{"--output-tokens"}},
+		{"a law that nothing keeps", func(_ *testing.T, _ string, o *Options) {
+			o.TokenTime, o.TokenSLO, o.Slots = "12ms+0.4ms", 10*time.Millisecond, 64
+		}, []string{"12.4ms"}},
 		{"an SLO of all", func(_ *testing.T, _ string, o *Options) { o.SLO = "100%" }, []string{"--slo", "99%"}},
 		{"a metric that says nothing of load, and no Headroom", func(t *testing.T, dir string, o *Options) {
 			put(t, dir, "hpa.yaml", strings.Split(hpaYAML, "  - type")[0]+"  - {type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 80}}}\n")

@@ -31,6 +31,15 @@ type Options struct {
 	Patience   time.Duration
 	Seed       uint64
 
+	// The linear law of a batching server, for the queue; without TokenTime a replica serves perReplica.
+	TokenTime    string // α+β, such as 12ms+0.4ms
+	TokenSLO     time.Duration
+	Slots        int
+	KVTokens     float64
+	Prefill      float64 // prompt tokens a second
+	PromptTokens float64 // of a request on average, where the trace does not say
+	OutputTokens float64
+
 	Sweep bool
 	SLO   string // as 99% or 0.99
 
@@ -72,6 +81,9 @@ func (o Options) Validate() error {
 		all = append(all, fmt.Errorf("--price and --gpus-per-pod: %v and %v: must be 0 or more, and above 0", o.Price, o.GPUsPerPod))
 	}
 	if _, err := o.slo(); err != nil {
+		all = append(all, err)
+	}
+	if _, _, err := o.law(); err != nil {
 		all = append(all, err)
 	}
 	return errors.Join(all...)

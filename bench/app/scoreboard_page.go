@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/headroom-autoscaler/headroom/bench/replay"
@@ -168,6 +167,4 @@ func geometric(x []float64) float64 {
 	return math.Exp(sum / float64(len(x)))
 }
 
-func short(d time.Duration) string {
-	return strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m")
-}
+func short(d time.Duration) string { return fmt.Sprintf("%.0f min", d.Minutes()) }

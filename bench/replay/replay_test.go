@@ -149,36 +149,3 @@ func generated(t testing.TB, lead time.Duration) *Scenario {
 	s.HPA, s.Sources = plain(s.PerReplica)
 	return s
 }
-
-func benchmark(b *testing.B, p func(s *Scenario) Policy) {
-	s := generated(b, 5*time.Minute)
-	b.ResetTimer()
-	for range b.N {
-		must(b, s, p(s))
-	}
-	minutes := float64(b.N) * float64(len(s.Offered)) / stepsPerMinute
-	b.ReportMetric(minutes/b.Elapsed().Seconds(), "minutes/s")
-}
-
-func BenchmarkHPAAlone(b *testing.B) {
-	benchmark(b, func(*Scenario) Policy { return Policy{Name: "HPA"} })
-}
-
-func BenchmarkNPlus2ByMetric(b *testing.B) {
-	benchmark(b, func(*Scenario) Policy {
-		return Policy{Name: "+2", Floors: &Swept{Buffer: 2, Hold: 5 * time.Minute, Min: 1}, Actuation: ByMetric, ToleranceUp: zero()}
-	})
-}
-
-func BenchmarkNPlus2ByMinReplicas(b *testing.B) {
-	benchmark(b, func(*Scenario) Policy {
-		return Policy{Name: "+2", Floors: &Swept{Buffer: 2, Hold: 5 * time.Minute, Min: 1}, Actuation: ByMinReplicas}
-	})
-}
-
-func BenchmarkDecideInTheLoop(b *testing.B) {
-	benchmark(b, func(s *Scenario) Policy {
-		return Policy{Name: "+2", Floors: &Decided{Policy: prewarm.Policy{PerReplica: s.PerReplica, BufferReplicas: 2, MaxGrowth: 2, ForecastMode: prewarm.ForecastOff},
-			Lead: prewarm.Fixed(5 * time.Minute)}, Actuation: ByMetric, ToleranceUp: zero()}
-	})
-}
