@@ -92,6 +92,11 @@ func (a *Adapter) decide(ctx context.Context) {
 	log := a.log.With("component", "headrooms")
 	kube := rest.CopyConfig(a.kube)
 	kube.QPS, kube.Burst = decidingQPS, decidingBurst
+	for !a.loop.synced() { // what is not listed yet must not look as if it were not there
+		if !sleep(ctx, settle) {
+			return
+		}
+	}
 	go func() { _ = a.engines.Run(ctx) }()
 	controller.Run(ctx, controller.Options{
 		Config: kube, Pods: a.pods, Nodes: a.nodes, HPAs: a.hpas, Demands: a.demands, Engines: a.engines,

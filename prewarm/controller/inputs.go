@@ -35,33 +35,49 @@ type targets struct {
 	mapper meta.RESTMapper
 }
 
-// errNoTarget says that the reference of an object leads nowhere. It is the user's to mend and no reason to try again sooner.
-type errNoTarget struct{ why string }
+// ownersError is what only the owner of an object can mend: trying again sooner changes nothing. reason is the condition's.
+type ownersError struct {
+	reason string
+	err    error
+}
 
-func (e *errNoTarget) Error() string { return e.why }
+func (e *ownersError) Error() string { return e.err.Error() }
+func (e *ownersError) Unwrap() error { return e.err }
+
+// invalid is an owner's error about the spec, or nil.
+func invalid(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &ownersError{reasonInvalidSpec, err}
+}
+
+func noTarget(format string, args ...any) error {
+	return &ownersError{reasonNoTarget, fmt.Errorf("spec.scaleTargetRef"+format, args...)}
+}
 
 func (t *targets) read(ctx context.Context, namespace string, ref v1alpha1.ScaleTargetRef) (target, error) {
 	group, err := schema.ParseGroupVersion(ref.APIVersion)
 	if err != nil {
-		return target{}, &errNoTarget{fmt.Sprintf("spec.scaleTargetRef.apiVersion: %q is no group and version such as apps/v1", ref.APIVersion)}
+		return target{}, noTarget(".apiVersion: %q is no group and version such as apps/v1", ref.APIVersion)
 	}
 	mapping, err := t.mapper.RESTMapping(schema.GroupKind{Group: group.Group, Kind: ref.Kind}, group.Version)
 	switch {
 	case meta.IsNoMatchError(err):
-		return target{}, &errNoTarget{fmt.Sprintf("spec.scaleTargetRef: the cluster knows no %s of %s", ref.Kind, ref.APIVersion)}
+		return target{}, noTarget(": the cluster knows no %s of %s", ref.Kind, ref.APIVersion)
 	case err != nil:
 		return target{}, fmt.Errorf("resource of %s: %w", ref.Kind, err)
 	}
 	found, err := t.scales.Scales(namespace).Get(ctx, mapping.Resource.GroupResource(), ref.Name, metav1.GetOptions{})
 	switch {
 	case isNotFound(err):
-		return target{}, &errNoTarget{fmt.Sprintf("spec.scaleTargetRef: there is no %s %s in this namespace, or it cannot be scaled", ref.Kind, ref.Name)}
+		return target{}, noTarget(": there is no %s %s in this namespace, or it cannot be scaled", ref.Kind, ref.Name)
 	case err != nil:
 		return target{}, fmt.Errorf("scale of %s %s: %w", ref.Kind, ref.Name, err)
 	}
 	selector, err := labels.Parse(found.Status.Selector)
 	if err != nil || selector.Empty() {
-		return target{}, &errNoTarget{fmt.Sprintf("spec.scaleTargetRef: the scale of %s %s gives no pod selector (%q)", ref.Kind, ref.Name, found.Status.Selector)}
+		return target{}, noTarget(": the scale of %s %s gives no pod selector (%q)", ref.Kind, ref.Name, found.Status.Selector)
 	}
 	return target{selector: selector, read: time.Now()}, nil
 }

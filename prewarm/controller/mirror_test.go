@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -159,9 +160,7 @@ func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, down <-chan st
 			}
 		}
 		sent = map[string]*v1alpha1.Headroom{}
-		for name, hr := range s.objects {
-			sent[name] = hr
-		}
+		maps.Copy(sent, s.objects)
 		s.mu.Unlock()
 		for _, event := range events {
 			_ = json.NewEncoder(w).Encode(event)

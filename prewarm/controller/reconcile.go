@@ -134,10 +134,11 @@ func (r *reconciler) remembered(hr *v1alpha1.Headroom) *object {
 	r.mu.Unlock()
 	if o.generation != hr.Generation {
 		o.generation, o.target = hr.Generation, target{}
-		o.calendar, o.invalid = manifest.Calendar(hr.Spec.Prewarm)
-		if o.invalid != nil {
-			o.invalid = fmt.Errorf("spec.prewarm: %w", o.invalid)
+		calendar, err := manifest.Calendar(hr.Spec.Prewarm)
+		if err != nil {
+			err = fmt.Errorf("spec.prewarm: %w", err)
 		}
+		o.calendar, o.invalid = calendar, invalid(err)
 	}
 	return o
 }
@@ -153,21 +154,20 @@ func (r *reconciler) forget(key types.NamespacedName) {
 // decide gathers the inputs, asks prewarm.Decide and actuates. What it finds is in l, trouble included.
 func (r *reconciler) decide(ctx context.Context, o *object, l *look) error {
 	hr := l.hr
-	if o.invalid != nil {
-		l.failure = o.invalid
-		return nil
+	if l.failure = o.invalid; l.failure == nil {
+		l.failure = r.findTarget(ctx, o, l)
 	}
-	if l.failure = r.findTarget(ctx, o, l); l.failure != nil {
+	if l.failure != nil {
 		return temporary(l.failure)
 	}
 	var userMin, hpaMax int32
 	if found := l.hpa(); found != nil {
 		userMin, hpaMax = UserMin(hr, found), found.Spec.MaxReplicas
 	}
-	if l.policy, l.failure = manifest.Policy(&hr.Spec, userMin, hpaMax); l.failure != nil {
-		return nil
+	policy, err := manifest.Policy(&hr.Spec, userMin, hpaMax)
+	if l.policy, l.failure = policy, invalid(err); l.failure != nil {
+		return temporary(l.failure)
 	}
-	policy := l.policy
 
 	l.lead = o.tracker.LeadTime(l.now, r.leadPolicy(hr, r.policiesTime(l, o)))
 	l.demand = r.Demands.Demand(ctx, hr, l.pods.ready, l.now)
@@ -179,14 +179,14 @@ func (r *reconciler) decide(ctx context.Context, o *object, l *look) error {
 	schedule := l.calendar.FloorAt(l.now, l.lead.Total())
 	l.decision, o.state = prewarm.Decide(l.now, o.state, l.demand, l.outlook.Forecast, schedule, l.lead, policy)
 
-	err := r.actuate(ctx, l)
+	err = r.actuate(ctx, l)
 	l.findings = r.examine(l)
 	return err
 }
 
 // temporary is an error that another try soon may mend, and nil for one that only the object's owner can.
 func temporary(err error) error {
-	if none := (*errNoTarget)(nil); errors.As(err, &none) {
+	if owners := (*ownersError)(nil); errors.As(err, &owners) {
 		return nil
 	}
 	return err

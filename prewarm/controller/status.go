@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -27,6 +28,7 @@ const (
 	reasonDecided       = "Decided"
 	reasonInvalidSpec   = "InvalidSpec"
 	reasonNoTarget      = "TargetNotFound"
+	reasonUnreadable    = "TargetUnreadable"
 	reasonUnknown       = "Unknown"
 	reasonMeasured      = "Measured"
 	reasonSaturated     = "Saturated"
@@ -159,9 +161,9 @@ func conditions(status *v1alpha1.HeadroomStatus, l *look) {
 		})
 	}
 	if l.failure != nil {
-		reason := reasonInvalidSpec
-		if temporary(l.failure) == nil {
-			reason = reasonNoTarget
+		reason := reasonUnreadable
+		if owners := (*ownersError)(nil); errors.As(l.failure, &owners) {
+			reason = owners.reason
 		}
 		set(v1alpha1.ConditionReady, metav1.ConditionFalse, reason, l.failure.Error())
 		set(v1alpha1.ConditionDemandAvailable, metav1.ConditionUnknown, reason, "not looked at: "+l.failure.Error())

@@ -82,8 +82,7 @@ func objectsOf(t *testing.T, text string) (objects []*unstructured.Unstructured)
 
 // reader is somebody who follows a page from top to bottom.
 type reader struct {
-	program string // kubectl-headroom, beside headroom
-	dir     string
+	dir     string // of headroom and kubectl-headroom
 	applied []*unstructured.Unstructured
 }
 
