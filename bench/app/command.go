@@ -105,6 +105,9 @@ func run(ctx context.Context, o Options, in io.Reader, out, log io.Writer) error
 	if q.Scenario.Service, serviceText, err = serviceOf(o, found); err != nil {
 		return err
 	}
+	if r := q.Scenario.Service.Rate; r != nil && mean(r) < q.Scenario.PerReplica {
+		notes = append(notes, fmt.Sprintf("by --itl a replica finishes %.3g a second on average, less than perReplica, %.3g: the queue grows while the floor is kept; lower perReplica", mean(r), q.Scenario.PerReplica))
+	}
 	bar := newProgress(log)
 	c, err := replay.Compare(q, func(what string, share float64) { bar.show(what, share) })
 	bar.done()

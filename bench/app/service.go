@@ -59,7 +59,7 @@ func serviceOf(o Options, found traffic) (replay.Service, string, error) {
 	if mean(output) == 0 {
 		return replay.Service{}, "", fmt.Errorf("--itl: how long requests are is not known: the trace has no columns %s and %s; give --prompt-tokens and --output-tokens", promptColumn, outputColumn)
 	}
-	rate, slots := law.At(mean(prompt), mean(output))
+	rate, slots := law.At(mean(prompt), mean(output)) // of the mean request; single steps have their own
 	return replay.ServiceOf(law, prompt, output), fmt.Sprintf("In the queue one Ready replica works on %.0f requests at once and finishes %.3g a second (%.0f prompt and %.0f output tokens on average, %s).",
 		slots, rate, mean(prompt), mean(output), from), nil
 }
