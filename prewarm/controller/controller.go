@@ -22,6 +22,8 @@ import (
 	"k8s.io/client-go/scale"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -167,6 +169,7 @@ func runOnce(ctx context.Context, o Options) error {
 		Metrics:        metricsserver.Options{BindAddress: "0"},
 		LeaderElection: true, LeaderElectionID: o.LeaseName, LeaderElectionNamespace: o.LeaseNamespace,
 		LeaseDuration: &lease, RenewDeadline: &renew, RetryPeriod: &retry, LeaderElectionReleaseOnCancel: true,
+		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{&autoscalingv2.HorizontalPodAutoscaler{}: {Transform: onlyBounds}}},
 	})
 	if err != nil {
 		return fmt.Errorf("manager: %w", err)
@@ -189,6 +192,8 @@ func runOnce(ctx context.Context, o Options) error {
 	}
 	err = builder.ControllerManagedBy(m).Named("headroom").
 		For(&v1alpha1.Headroom{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		// Who applies an HPA's manifest anew writes their own minimum, and the HPA acts on it in the same moment.
+		Watches(&autoscalingv2.HorizontalPodAutoscaler{}, r.whenBoundsChange(), builder.WithPredicates(boundsChanged)).
 		WithOptions(ctrlcontroller.Options{MaxConcurrentReconciles: reconcilers}).
 		Complete(r)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -164,6 +165,17 @@ func TestWhatIsHeldIsGivenBack(t *testing.T) {
 	must(t, shared.AddHPA(t.Context(), a.namespace, a.name, 3, 40, testbed.PodsMetric("requests_offered", "12")))
 	a.waitAhead(t, 7)
 	a.waitMinimum(t, 7)
+
+	// A manifest that is applied again brings its own minimum, and is answered at once, not at the next look.
+	patch := []byte(`{"spec":{"minReplicas":4}}`)
+	_, err := shared.Client.AutoscalingV2().HorizontalPodAutoscalers(a.namespace).Patch(t.Context(), a.name, types.MergePatchType, patch, metav1.PatchOptions{})
+	must(t, err)
+	a.waitMinimum(t, 7)
+	hpa, err := shared.Client.AutoscalingV2().HorizontalPodAutoscalers(a.namespace).Get(t.Context(), a.name, metav1.GetOptions{})
+	must(t, err)
+	if !strings.Contains(hpa.Annotations["headroom.dev/user-min-replicas"], "4") {
+		t.Errorf("the owner's new minimum is not kept: %v", hpa.Annotations)
+	}
 
 	// An HPA that is made anew is met as its owner made it.
 	hpas := shared.Client.AutoscalingV2().HorizontalPodAutoscalers(a.namespace)
