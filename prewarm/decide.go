@@ -38,7 +38,11 @@ func Decide(now time.Time, previous State, demand Demand, forecast Forecast, sch
 
 	raw := terms(&d, demand, forecast, schedule, policy)
 	d.Valid, d.Raw = true, raw.replicas
-	s.hold.add(now, raw.replicas, raw.kind, keep)
+	stands := raw
+	if demand.Partial && s.floor > raw.replicas { // what moved to pods without a sample is not seen: it looks like a fall
+		stands = term{s.floor, s.originOfFloor()}
+	}
+	s.hold.add(now, stands.replicas, stands.kind, keep)
 	if policy.ForecastMode == ForecastShadow {
 		shadow := raw
 		if forecast := capped(d.Forecast, schedule); forecast > raw.replicas {
@@ -165,6 +169,14 @@ func (s *State) stand(now time.Time, d Decision, keep time.Duration) {
 		s.shadow.add(now, max(d.FloorAtLeast, int(top.replicas)), top.origin, keep)
 	}
 	s.settle(now, d.FloorAtLeast, keep)
+}
+
+// originOfFloor is what the floor that stands came from.
+func (s *State) originOfFloor() ReasonKind {
+	if top, ok := s.hold.top(); ok {
+		return top.origin
+	}
+	return ReasonHold
 }
 
 // settle remembers the floor, and ends resuming when it has lasted a hold and the history is loaded.

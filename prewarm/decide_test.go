@@ -218,3 +218,50 @@ func TestADecisionGrowsStale(t *testing.T) {
 		t.Errorf("no decision has become one: %+v", got)
 	}
 }
+
+// What is served by pods that have no sample yet looks like a fall of demand. It is none.
+func TestASumThatLacksNewPodsLowersNothing(t *testing.T) {
+	policy := Policy{PerReplica: 12, BufferReplicas: 2, MaxReplicas: 40, MaxGrowth: 2, ScaleDownHold: 10 * time.Second, ForecastMode: ForecastOff}
+	var s State
+	var d Decision
+	at := noon
+	look := func(demand Demand) {
+		demand.Known, demand.Ready = true, 10
+		d, s = Decide(at, s, demand, Forecast{}, Floor{}, LeadTime{}, policy)
+		at = at.Add(5 * time.Second)
+	}
+	look(Demand{Value: 60})
+	for range 12 { // a minute, in which the hold has long passed
+		look(Demand{Value: 30, Partial: true})
+	}
+	if d.Floor != 7 {
+		t.Errorf("floor %d, want the 7 that stood: %s", d.Floor, d.Reason)
+	}
+	look(Demand{Value: 120, Partial: true})
+	if d.Floor != 12 {
+		t.Errorf("floor %d, want 12: it may rise", d.Floor)
+	}
+	for range 4 {
+		look(Demand{Value: 30})
+	}
+	if d.Floor != 5 {
+		t.Errorf("floor %d, want 5 a hold after the pods are seen: %s", d.Floor, d.Reason)
+	}
+}
+
+// A clock that is set forward on the leader is no time in which nothing happened: the floor stands a whole hold after it. Times
+// that carry Go's monotonic reading would hide the step, so the controller's clock gives none.
+func TestAClockThatIsSetForwardLowersNothingAtOnce(t *testing.T) {
+	policy := Policy{PerReplica: 12, BufferReplicas: 2, MaxReplicas: 40, MaxGrowth: 2, ScaleDownHold: 5 * time.Minute, ForecastMode: ForecastOff}
+	d, s := Decide(noon, State{}, Demand{Value: 300, Known: true, Ready: 27}, Forecast{}, Floor{}, LeadTime{}, policy)
+	d, s = Decide(noon.Add(10*time.Minute), s, Demand{Value: 60, Known: true, Ready: 27}, Forecast{}, Floor{}, LeadTime{}, policy)
+	if d.Floor != 27 {
+		t.Errorf("floor %d right after the step, want 27: %s", d.Floor, d.Reason)
+	}
+	d, s = Decide(noon.Add(12*time.Minute), s, Demand{Value: 60, Known: true, Ready: 27}, Forecast{}, Floor{}, LeadTime{}, policy)
+	d, s = Decide(noon.Add(14*time.Minute), s, Demand{Value: 60, Known: true, Ready: 27}, Forecast{}, Floor{}, LeadTime{}, policy)
+	d, _ = Decide(noon.Add(16*time.Minute), s, Demand{Value: 60, Known: true, Ready: 27}, Forecast{}, Floor{}, LeadTime{}, policy)
+	if d.Floor != 7 {
+		t.Errorf("floor %d a hold later, want 7: %s", d.Floor, d.Reason)
+	}
+}

@@ -19,6 +19,9 @@ type Demand struct {
 	Saturated bool
 	// Filled is how many pods had no sample and were given the mean of the others.
 	Filled int
+	// Partial says that so many pods have become Ready lately and have no sample yet that Value may lack what moved to them. It
+	// lowers nothing.
+	Partial bool
 
 	Ready         int // pods of the target that are Ready
 	NotReady      int // pods that are on their way: pending, or running and not yet Ready
@@ -49,9 +52,11 @@ type Sample struct {
 // SumDemand adds up the demand of the target's Ready pods.
 //
 // A pod that has been Ready for less than settle (two scrapes) may lack a sample: its load was a moment ago the load of the
-// others, whose samples still hold it, so it adds nothing. Of the pods that have been Ready for longer, the share maxMissing
-// (0 to 1) may lack one; each of these is given the mean of the rest. When more are missing, or none is left to take a mean
-// of, demand is unknown: a sum without them would look like a fall of demand and delete pods.
+// others, whose samples may still hold it, so it adds nothing. They may also hold it no longer, so where more than the share
+// maxMissing (0 to 1) of all pods are such, the sum is Partial; and where no pod that has settled has a sample, as after a rollout,
+// demand is unknown until all but that share have one. Of the pods that have been Ready for longer, the share maxMissing may lack one; each
+// of these is given the mean of the rest. When more are missing, or none is left to take a mean of, demand is unknown: a sum
+// without them would look like a fall of demand and delete pods.
 func SumDemand(now time.Time, samples []Sample, maxMissing float64, settle time.Duration) Demand {
 	demand := Demand{At: now, Ready: len(samples)}
 	if len(samples) == 0 {
@@ -59,7 +64,7 @@ func SumDemand(now time.Time, samples []Sample, maxMissing float64, settle time.
 		return demand
 	}
 	var sum float64
-	var known, settled int
+	var known, settled, young int // young: Ready lately, without a sample
 	var missing []string
 	for _, s := range samples {
 		have := s.Known && finite(s.Value) && s.Value >= 0
@@ -71,8 +76,12 @@ func SumDemand(now time.Time, samples []Sample, maxMissing float64, settle time.
 		if old {
 			settled++
 		}
-		if old && !have {
+		switch {
+		case have:
+		case old:
 			missing = append(missing, s.Pod)
+		default:
+			young++
 		}
 	}
 	share := float64(len(missing)) / float64(max(settled, 1))
@@ -82,6 +91,12 @@ func SumDemand(now time.Time, samples []Sample, maxMissing float64, settle time.
 		return demand
 	case known == 0 || share > maxMissing*(1+relativeEpsilon):
 		demand.Reason = fmt.Sprintf("no sample from %d of %d pods Ready for over %s (%s); up to %.3g%% may lack one", len(missing), settled, shortly(settle), some(missing), 100*maxMissing)
+		return demand
+	}
+	demand.Partial = float64(young) > maxMissing*(1+relativeEpsilon)*float64(len(samples))
+	if settled == len(missing) && demand.Partial {
+		demand.Reason = fmt.Sprintf("%d of %d pods have a sample; the others are Ready since less than %s, as are these", known, len(samples), shortly(settle))
+		demand.Partial = false
 		return demand
 	}
 	demand.Known = true

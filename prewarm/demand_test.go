@@ -40,8 +40,18 @@ func TestSumDemand(t *testing.T) {
 			Demand{Ready: 9, Reason: "no sample from 1 of 9 pods Ready for over 30s (late); up to 10% may lack one"},
 		},
 		{
-			"a pod that has just become Ready may lack one", append(pods(8, 5), Sample{Pod: "new", ReadySince: young}),
-			Demand{Value: 40, Known: true, Ready: 9},
+			"a pod that has just become Ready may lack one", append(pods(12, 5), Sample{Pod: "new", ReadySince: young}),
+			Demand{Value: 60, Known: true, Ready: 13},
+		},
+		{
+			"many that have may hold what the others lost", append(pods(5, 6), Sample{Pod: "new", ReadySince: young}, Sample{Pod: "newer", ReadySince: young}),
+			Demand{Value: 30, Known: true, Ready: 7, Partial: true},
+		},
+		{
+			"a rollout of which one pod has a sample", []Sample{
+				{Pod: "a", Value: 12, Known: true, ReadySince: young}, {Pod: "b", ReadySince: young}, {Pod: "c", ReadySince: young},
+			},
+			Demand{Ready: 3, Reason: "1 of 3 pods have a sample; the others are Ready since less than 30s, as are these"},
 		},
 		{
 			"and counts when it has one", append(pods(8, 5), Sample{Pod: "new", Value: 2, Known: true, ReadySince: young}),

@@ -37,6 +37,9 @@ type Wanted struct {
 	Floor int32
 	// MayLower is false while demand is unknown: then what stands is at least kept.
 	MayLower bool
+	// Decided is when Floor was decided, by the wall clock; zero for just now. A leader that was frozen may have been followed by
+	// another: what it decided longer ago than its lease was good for lowers nothing.
+	Decided time.Time
 	// SpareReplicas is what a CapacityBuffer is set to; nil leaves it as it is.
 	SpareReplicas *int32
 }
@@ -178,6 +181,9 @@ func (a *Actuator) hold(ctx context.Context, hr *v1alpha1.Headroom, k kind, name
 // tryHold is one look at the object and at most one write. It is not done when the object changed in between.
 func (a *Actuator) tryHold(ctx context.Context, hr *v1alpha1.Headroom, k kind, name string, w Wanted, now time.Time) (held Held, done bool, err error) {
 	held.Status = v1alpha1.ActuationStatus{Mode: hr.Spec.Actuation.Mode, Object: name}
+	if !w.Decided.IsZero() && time.Since(w.Decided) > renewDeadline {
+		w.MayLower = false
+	}
 	live, err := k.read(ctx, a.Client, types.NamespacedName{Namespace: hr.Namespace, Name: name})
 	if err != nil {
 		if held.Problem = k.absent(name, err); held.Problem != nil || apierrors.IsNotFound(err) {

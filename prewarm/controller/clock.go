@@ -9,8 +9,9 @@ type Clock struct {
 	Rate float64   // how much faster it runs; 0 is 1
 }
 
-// Now is the present.
-func (c Clock) Now() time.Time { return c.At(time.Now()) }
+// Now is the present, as the wall clock shows it. Without Go's monotonic reading: decisions compare it with times that other
+// replicas wrote, and a clock that is set must be seen to have been set.
+func (c Clock) Now() time.Time { return c.At(time.Now().Round(0)) }
 
 // At is the clock's time at a wall time.
 func (c Clock) At(wall time.Time) time.Time {

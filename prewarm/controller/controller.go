@@ -184,7 +184,7 @@ func runOnce(ctx context.Context, o Options) error {
 	}
 	r := &reconciler{
 		Options: o, client: m.GetClient(), live: m.GetAPIReader(), events: m.GetEventRecorder("headroom"),
-		targets: &targets{scales: scales, mapper: m.GetRESTMapper()}, objects: map[types.NamespacedName]*object{},
+		targets: &targets{scales: scales, mapper: m.GetRESTMapper()}, objects: map[types.NamespacedName]*object{}, stuck: map[types.UID]bool{},
 	}
 	r.actuator = &Actuator{Client: m.GetClient(), Now: o.Clock.Now}
 	if r.toleranceField, err = KeepsTolerance(o.Config); err != nil {

@@ -21,7 +21,8 @@
 //
 // Decide runs every 15 s for each object from memory: the adapter's store, the pod and HPA informers of the process. Each
 // object costs kube-apiserver one read of the scale subresource in five minutes and one write of the status a minute, more
-// only when the floor, the kind of reason or a condition changes.
+// only when the floor, the kind of reason or a condition changes. Mode ScaledObject and a CapacityBuffer cost a read of theirs at
+// each look besides, since Headroom watches neither.
 //
 // # Files
 //

@@ -117,8 +117,8 @@ func (m *Metrics) decided(l *look, conditions []metav1.Condition) {
 	show(m.ready, decided, float64(len(l.pods.ready)))
 	show(m.demand, decided && l.demand.Known, l.demand.Value)
 	show(m.leadTime, decided, l.lead.Total().Seconds())
+	show(m.forecast, false, 0) // the quantiles may be others than before
 	if !decided || !l.outlook.Forecast.Known {
-		show(m.forecast, false, 0)
 		return
 	}
 	for _, q := range l.outlook.Quantiles {

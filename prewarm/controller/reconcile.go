@@ -8,6 +8,7 @@ import (
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,6 +32,7 @@ type reconciler struct {
 
 	mu      sync.Mutex
 	objects map[types.NamespacedName]*object
+	stuck   map[types.UID]bool // being deleted, and told that it cannot be
 }
 
 // object is what is remembered of a Headroom between two looks. controller-runtime looks at one object once at a time, so
@@ -53,6 +55,7 @@ const slowestStarts = 3
 
 // look is everything seen and decided at one look.
 type look struct {
+	began    time.Time // by the wall clock
 	now      time.Time
 	hr       *v1alpha1.Headroom
 	hpas     []*autoscalingv2.HorizontalPodAutoscaler
@@ -92,14 +95,30 @@ func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if hr.DeletionTimestamp != nil {
 		r.forget(request.NamespacedName)
 		if err := r.actuator.Release(ctx, &hr); err != nil {
+			r.tellStuck(&hr, err)
 			return r.again(ctx, request, err), nil
 		}
+		r.mu.Lock()
+		delete(r.stuck, hr.UID)
+		r.mu.Unlock()
 		return reconcile.Result{}, nil
 	}
 	o := r.remembered(&hr)
-	l := &look{now: r.Clock.Now(), hr: &hr, calendar: o.calendar}
+	l := &look{began: began, now: r.Clock.Now(), hr: &hr, calendar: o.calendar}
 	err := r.decide(ctx, o, l)
 	return r.again(ctx, request, errors.Join(err, r.tell(ctx, o, l))), nil
+}
+
+// tellStuck says once that an object cannot be deleted, since what it holds cannot be given back.
+func (r *reconciler) tellStuck(hr *v1alpha1.Headroom, err error) {
+	r.mu.Lock()
+	told := r.stuck[hr.UID]
+	r.stuck[hr.UID] = true
+	r.mu.Unlock()
+	if !told {
+		r.events.Eventf(hr, nil, corev1.EventTypeWarning, "CannotGiveBack", "Release",
+			"what is held cannot be given back, so this object is not deleted yet: %v; \"headroom release %s\" tries it with your own rights", err, hr.Name)
+	}
 }
 
 // again is the next look, and where what went wrong at this one is told.
@@ -120,8 +139,8 @@ func (r *reconciler) remembered(hr *v1alpha1.Headroom) *object {
 		options := prewarm.DefaultTrackerOptions()
 		options.GiveUp = max(options.GiveUp, slowestStarts*hr.Spec.LeadTime.Initial.Duration)
 		o = &object{uid: hr.UID, generation: -1, tracker: prewarm.NewTracker(options)}
-		if d := hr.Status.Decision; d != nil {
-			o.state = prewarm.Resume(int(d.Floor), r.Clock.Now())
+		if floor, any := standing(hr); any {
+			o.state = prewarm.Resume(floor, r.Clock.Now())
 		}
 		if l := hr.Status.LeadTime; l != nil {
 			if err := o.tracker.Restore(l.Batches); err != nil {
@@ -143,6 +162,18 @@ func (r *reconciler) remembered(hr *v1alpha1.Headroom) *object {
 	return o
 }
 
+// standing is the floor that another leader left: its last valid decision, or the minimum that it held, which is higher when a
+// window or what stood was held up while demand was unknown.
+func standing(hr *v1alpha1.Headroom) (floor int, any bool) {
+	if d := hr.Status.Decision; d != nil {
+		floor, any = int(d.Floor), true
+	}
+	if a := hr.Status.Actuation; a != nil && a.AppliedMinReplicas != nil {
+		floor, any = max(floor, int(*a.AppliedMinReplicas)), true
+	}
+	return floor, any
+}
+
 func (r *reconciler) forget(key types.NamespacedName) {
 	r.mu.Lock()
 	delete(r.objects, key)
@@ -154,6 +185,12 @@ func (r *reconciler) forget(key types.NamespacedName) {
 // decide gathers the inputs, asks prewarm.Decide and actuates. What it finds is in l, trouble included.
 func (r *reconciler) decide(ctx context.Context, o *object, l *look) error {
 	hr := l.hr
+	if !holds(hr.Spec.Actuation.Mode) && HasFinalizer(hr) { // also where nothing can be decided: this is how people switch it off
+		if err := r.actuator.Release(ctx, hr); err != nil {
+			l.failure = fmt.Errorf("give back what is held: %w", err)
+			return err
+		}
+	}
 	if l.failure = o.invalid; l.failure == nil {
 		l.failure = r.findTarget(ctx, o, l)
 	}
@@ -211,7 +248,7 @@ func (r *reconciler) findTarget(ctx context.Context, o *object, l *look) error {
 
 // actuate brings the decision to the workload. Without a valid decision nothing is lowered.
 func (r *reconciler) actuate(ctx context.Context, l *look) error {
-	w := Wanted{Floor: count(l.decision.FloorAtLeast), MayLower: l.decision.Valid}
+	w := Wanted{Floor: count(l.decision.FloorAtLeast), MayLower: l.decision.Valid, Decided: l.began}
 	if l.hr.Spec.CapacityBuffer != nil && l.decision.Valid {
 		w.SpareReplicas = r.spare(l)
 	}

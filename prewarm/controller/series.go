@@ -155,7 +155,7 @@ func (s *series) due(now time.Time) bool {
 	if s.loading || len(s.asked) == 0 || now.Before(s.retryAt) {
 		return false
 	}
-	return !s.loaded || !fits(s.engine, s.asked, s.quantile)
+	return !s.loaded || s.engine == nil || !fits(s.engine, s.asked, s.quantile)
 }
 
 // observation is a look at demand as an engine takes it.
@@ -163,7 +163,7 @@ func observation(d prewarm.Demand) forecaster.Observation {
 	switch {
 	case !d.Known:
 		return forecaster.NoData()
-	case d.Saturated:
+	case d.Saturated || d.Partial:
 		return forecaster.LowerBound(d.Value)
 	}
 	return forecaster.Value(d.Value)

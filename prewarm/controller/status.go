@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -53,9 +54,11 @@ func (r *reconciler) tell(ctx context.Context, o *object, l *look) error {
 	}
 	next := l.hr.DeepCopy()
 	next.Status = *status
-	if err := r.client.Status().Patch(ctx, next, client.MergeFrom(l.hr)); err != nil {
-		if isNotFound(err) {
-			return nil // deleted meanwhile
+	// With its resource version: a leader that was frozen must not write over the one that followed it.
+	lock := client.MergeFromWithOptions(l.hr, client.MergeFromWithOptimisticLock{})
+	if err := r.client.Status().Patch(ctx, next, lock); err != nil {
+		if isNotFound(err) || apierrors.IsConflict(err) {
+			return nil // deleted, or changed meanwhile: the next look sees it
 		}
 		return fmt.Errorf("write status: %w", err)
 	}
