@@ -58,8 +58,8 @@ var boardSetups = []setup{{replay.ByMetric, 1}, {replay.ByMinReplicas, 1}, {repl
 
 // cell is one trace at one lead in one setup.
 type cell struct {
-	alone, shipped, oracle replay.Setting
-	headroom, constant     []replay.Setting
+	alone, oracle, shipped, held replay.Setting
+	headroom, constant           []replay.Setting
 }
 
 // board is the whole.
@@ -255,7 +255,7 @@ func settings(s *replay.Scenario, setup setup, lead time.Duration, outlooks []*r
 	}
 	asShipped := family
 	asShipped.Hold = defaults.hold
-	policies := []replay.Policy{{Name: "HPA"}, family.Oracle(lead), asShipped.Forecast(defaults.outlook, 2, 1)}
+	policies := []replay.Policy{{Name: "HPA"}, family.Oracle(lead), asShipped.Forecast(defaults.outlook, 2, 1), asShipped.Constant(2)}
 	for b := range mostConstant + 1 {
 		policies = append(policies, family.Constant(b))
 	}
@@ -268,8 +268,8 @@ func settings(s *replay.Scenario, setup setup, lead time.Duration, outlooks []*r
 	if err != nil {
 		return cell{}, 0, err
 	}
-	const head = 3
-	c := cell{alone: places[0], oracle: places[1], shipped: places[2], constant: places[head : head+mostConstant+1], headroom: places[head+mostConstant+1:]}
+	const head = 4
+	c := cell{alone: places[0], oracle: places[1], shipped: places[2], held: places[3], constant: places[head : head+mostConstant+1], headroom: places[head+mostConstant+1:]}
 	// A quantile of nothing is the forecast switched off, which is N + b.
 	c.headroom = append(slices.Clone(c.headroom), c.constant[:boardBuffers]...)
 	return c, len(policies) * (len(s.Offered) - s.RunFrom) / 4, nil
@@ -300,6 +300,7 @@ func runAll(s *replay.Scenario, policies []replay.Policy) ([]replay.Setting, err
 // figures are what the goals are about, for one cell.
 type figures struct {
 	atN2            float64 // late work at N+2's cost, of N+2's; with ε
+	atHeld          float64 // the same beside an N+2 that falls as late as Headroom's defaults do
 	onePercent      float64 // cost of the cheapest setting with at most 1 % under-provisioned minutes, of the oracle's; NaN: none has
 	onePercentConst float64 // the same of N+b
 	win             bool    // Headroom reaches 1 % below the best N+b
@@ -308,7 +309,9 @@ type figures struct {
 func (c cell) figures() figures {
 	n2 := c.constant[2]
 	var f figures
-	f.atN2 = (replay.LateAt(replay.Hull(c.headroom), n2.Cost) + smooth) / (n2.LateShare + smooth)
+	hull := replay.Hull(c.headroom)
+	f.atN2 = (replay.LateAt(hull, n2.Cost) + smooth) / (n2.LateShare + smooth)
+	f.atHeld = (replay.LateAt(hull, c.held.Cost) + smooth) / (c.held.LateShare + smooth)
 	enough := func(p replay.Setting) bool { return p.ShortShare <= 0.01 }
 	f.onePercent, f.onePercentConst = math.NaN(), math.NaN()
 	mine, ok := replay.Cheapest(c.headroom, enough)
