@@ -171,7 +171,7 @@ func examineFloors(headrooms []*v1alpha1.Headroom, hpas []*autoscalingv2.Horizon
 		f.Problems, f.Mode = nil, ""
 		f.HPA = hpa.Namespace + "/" + hpa.Name
 		f.Headroom = ""
-		f.Findings = slices.DeleteFunc(f.Findings, func(x controller.Finding) bool { return x.Reason == "NoHeadroomMetric" })
+		f.Findings = slices.DeleteFunc(f.Findings, func(x controller.Finding) bool { return slices.Contains(aboutAHeadroom, x.Reason) })
 		for i := range f.Findings {
 			f.Findings[i].Warns = true // nobody has asked for a buffer here
 		}
@@ -180,6 +180,9 @@ func examineFloors(headrooms []*v1alpha1.Headroom, hpas []*autoscalingv2.Horizon
 	slices.SortStableFunc(found, func(a, b floor) int { return strings.Compare(a.Headroom+a.HPA, b.Headroom+b.HPA) })
 	return found
 }
+
+// aboutAHeadroom are the findings that mean nothing where there is none.
+var aboutAHeadroom = []string{"NoHeadroomMetric", "AnotherHeadroom", "NoReplicasMetric", "NoScheduleMetric"}
 
 func examineOne(hr *v1alpha1.Headroom, hpas []*autoscalingv2.HorizontalPodAutoscaler, toleranceField bool, syncPeriod time.Duration) floor {
 	f := floor{Headroom: hr.Namespace + "/" + hr.Name, Mode: string(cmp.Or(hr.Spec.Actuation.Mode, v1alpha1.ActuateMetric))}
@@ -213,7 +216,7 @@ func examineOne(hr *v1alpha1.Headroom, hpas []*autoscalingv2.HorizontalPodAutosc
 			s.Floor = max(s.Floor, int32(opening.Replicas))
 		}
 	}
-	f.Findings = controller.Examine(&hr.Spec, hpas, s)
+	f.Findings = controller.Examine(hr, hpas, s)
 	return f
 }
 

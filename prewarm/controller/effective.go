@@ -29,10 +29,17 @@ type Setting struct {
 	// ToleranceField says that this Kubernetes keeps behavior.scaleUp.tolerance; older ones drop it without a word.
 	ToleranceField bool
 	Unschedulable  int // pods for which the scheduler finds no node
+	// Blind is for how long the HPA has said that it cannot read its metrics, while they had values.
+	Blind time.Duration
 }
 
+// blindFor is how long an HPA may say that it cannot read its metrics before that is a finding: it looks every 15 s, and every
+// 50 s in a large cluster.
+const blindFor = 2 * time.Minute
+
 // Examine says what keeps the floor of an object from its workload, the gravest first. hpas are all HPAs of its target.
-func Examine(spec *v1alpha1.HeadroomSpec, hpas []*autoscalingv2.HorizontalPodAutoscaler, s Setting) []Finding {
+func Examine(hr *v1alpha1.Headroom, hpas []*autoscalingv2.HorizontalPodAutoscaler, s Setting) []Finding {
+	spec := &hr.Spec
 	var found []Finding
 	add := func(warns bool, reason, format string, args ...any) {
 		found = append(found, Finding{Reason: reason, Message: fmt.Sprintf(format, args...), Warns: warns})
@@ -56,6 +63,12 @@ func Examine(spec *v1alpha1.HeadroomSpec, hpas []*autoscalingv2.HorizontalPodAut
 				add(false, "AmbiguousSelector", "The HPA %s has stopped: pods of %s are selected by the targets of other HPAs too; give each workload labels of its own.", hpas[0].Name, target)
 			}
 		}
+		if spec.Actuation.Mode == v1alpha1.ActuateMetric || spec.Actuation.Mode == "" {
+			aimed(hr, hpas[0], add)
+			if s.Blind >= blindFor {
+				add(false, "MetricsNotRead", "The HPA %s has not been able to read its metrics for %s while Headroom served them: see its events; another program, such as KEDA, may serve external.metrics.k8s.io, and then Headroom's are to be Object metrics.", hpas[0].Name, s.Blind.Round(time.Second))
+			}
+		}
 		found = append(found, arithmetic(spec, hpas[0], s)...)
 	}
 	if s.Unschedulable > 0 {
@@ -71,6 +84,36 @@ func Examine(spec *v1alpha1.HeadroomSpec, hpas []*autoscalingv2.HorizontalPodAut
 		return -1
 	})
 	return found
+}
+
+// aimed says whether the HPA asks for this object's numbers. An HPA that lists none of Headroom's metrics is found elsewhere.
+func aimed(hr *v1alpha1.Headroom, autoscaler *autoscalingv2.HorizontalPodAutoscaler, add func(warns bool, reason, format string, args ...any)) {
+	asks := map[string]bool{}
+	for i, m := range autoscaler.Spec.Metrics {
+		name, of, way := "", "", ""
+		switch {
+		case m.External != nil && manifest.Own(m.External.Metric.Name):
+			name, way = m.External.Metric.Name, "set the label headroom of its selector to "
+			if s := m.External.Metric.Selector; s != nil {
+				of = s.MatchLabels["headroom"]
+			}
+		case m.Object != nil && manifest.Own(m.Object.Metric.Name) && strings.HasPrefix(m.Object.DescribedObject.APIVersion, v1alpha1.Group+"/"):
+			name, of, way = m.Object.Metric.Name, m.Object.DescribedObject.Name, "set the name of its describedObject to "
+		default:
+			continue
+		}
+		asks[name] = true
+		if of != hr.Name {
+			add(false, "AnotherHeadroom", "HPA %s: metrics[%d] (%s) asks for the Headroom %q and not for this one: %s%s.", autoscaler.Name, i, name, of, way, hr.Name)
+		}
+	}
+	switch {
+	case len(asks) == 0:
+	case !asks[manifest.ReplicasMetric]:
+		add(false, "NoReplicasMetric", "HPA %s lists %s and not %s, so that only windows arrive: add it.", autoscaler.Name, manifest.ScheduleReplicasMetric, manifest.ReplicasMetric)
+	case !asks[manifest.ScheduleReplicasMetric] && hr.Spec.Prewarm != nil:
+		add(true, "NoScheduleMetric", "HPA %s does not list %s: windows do not open while demand is unknown or no replica decides; add it.", autoscaler.Name, manifest.ScheduleReplicasMetric)
+	}
 }
 
 // arithmetic is what the one HPA's own numbers do to the floor.
@@ -107,9 +150,18 @@ func sentences(findings []Finding) string {
 }
 
 // examine is the examination of an object that was just decided about.
-func (r *reconciler) examine(l *look) []Finding {
-	spec := &l.hr.Spec
-	found := Examine(spec, l.hpas, Setting{
+func (r *reconciler) examine(o *object, l *look) []Finding {
+	blind := time.Duration(0)
+	if cannotRead(l.hpa()) && l.decision.Valid {
+		if o.blindSince.IsZero() {
+			o.blindSince = time.Now()
+		}
+		blind = time.Since(o.blindSince)
+	} else {
+		o.blindSince = time.Time{}
+	}
+	found := Examine(l.hr, l.hpas, Setting{
+		Blind:    blind,
 		Replicas: count(l.pods.active()), Floor: count(l.decision.FloorAtLeast), Buffer: count(l.policy.BufferReplicas),
 		LeadTime: r.Clock.Wall(l.lead.Total()), SyncPeriod: r.HPAPeriod, ToleranceField: r.toleranceField, Unschedulable: l.pods.unschedulable,
 	})
@@ -120,6 +172,13 @@ func (r *reconciler) examine(l *look) []Finding {
 		found = append(found, Finding{Reason: p.Reason.String(), Message: p.Message, Warns: true})
 	}
 	return found
+}
+
+// cannotRead says that an HPA says so itself.
+func cannotRead(autoscaler *autoscalingv2.HorizontalPodAutoscaler) bool {
+	return autoscaler != nil && slices.ContainsFunc(autoscaler.Status.Conditions, func(c autoscalingv2.HorizontalPodAutoscalerCondition) bool {
+		return c.Type == autoscalingv2.ScalingActive && c.Status == corev1.ConditionFalse && strings.HasPrefix(c.Reason, "FailedGet")
+	})
 }
 
 // policiesTime is how long the HPA's scaleUp rules need to reach what is about to be asked for: the floor that stands, or the next

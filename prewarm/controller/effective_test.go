@@ -83,6 +83,16 @@ func TestWhatSwallowsAFloorIsFound(t *testing.T) {
 		{name: "an ambiguous selector", reason: "AmbiguousSelector", says: "labels of its own", hpas: one(func(h *autoscalingv2.HorizontalPodAutoscaler) {
 			h.Status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScalingActive, Status: corev1.ConditionFalse, Reason: "AmbiguousSelector"}}
 		})},
+		{name: "the metrics of another Headroom", reason: "AnotherHeadroom", says: "set the label headroom of its selector to llm", hpas: one(func(h *autoscalingv2.HorizontalPodAutoscaler) {
+			h.Spec.Metrics[0].External.Metric.Selector.MatchLabels["headroom"] = "other"
+		})},
+		{name: "only the windows' metric", reason: "NoReplicasMetric", says: "headroom_replicas", hpas: one(func(h *autoscalingv2.HorizontalPodAutoscaler) {
+			h.Spec.Metrics = h.Spec.Metrics[1:]
+		})},
+		{name: "windows without their metric", reason: "NoScheduleMetric", warns: true, says: "headroom_schedule_replicas",
+			spec: func(s *v1alpha1.HeadroomSpec) { s.Prewarm = &v1alpha1.Prewarm{} },
+			hpas: one(func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Spec.Metrics = h.Spec.Metrics[:1] })},
+		{name: "metrics that somebody else serves", hpas: unchanged, reason: "MetricsNotRead", says: "KEDA", setting: func(s *Setting) { s.Blind = 3 * time.Minute }},
 		{name: "no GPUs", hpas: unchanged, setting: func(s *Setting) { s.Unschedulable = 3 }, reason: "Unschedulable", says: "GPUs"},
 		{name: "a metric of another", reason: "OtherMetrics", warns: true, hpas: one(func(h *autoscalingv2.HorizontalPodAutoscaler) {
 			h.Spec.Metrics = append(h.Spec.Metrics, autoscalingv2.MetricSpec{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{
@@ -91,18 +101,18 @@ func TestWhatSwallowsAFloorIsFound(t *testing.T) {
 		})},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			spec := &v1alpha1.HeadroomSpec{
+			hr := &v1alpha1.Headroom{ObjectMeta: metav1.ObjectMeta{Namespace: "inference", Name: "llm"}, Spec: v1alpha1.HeadroomSpec{
 				ScaleTargetRef: v1alpha1.ScaleTargetRef{APIVersion: "apps/v1", Kind: "Deployment", Name: "llm"},
 				Actuation:      v1alpha1.Actuation{Mode: v1alpha1.ActuateMetric},
-			}
+			}}
 			if c.spec != nil {
-				c.spec(spec)
+				c.spec(&hr.Spec)
 			}
 			s := Setting{Replicas: 5, Floor: 7, Buffer: 2, LeadTime: 4 * time.Minute, SyncPeriod: 15 * time.Second, ToleranceField: true}
 			if c.setting != nil {
 				c.setting(&s)
 			}
-			found := Examine(spec, c.hpas(), s)
+			found := Examine(hr, c.hpas(), s)
 			if c.reason == "" {
 				if len(found) > 0 {
 					t.Errorf("found %+v", found)

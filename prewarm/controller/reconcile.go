@@ -48,6 +48,8 @@ type object struct {
 	target  target
 	written time.Time // when the status was last written, by the wall clock
 	shown   shown     // what events have told
+
+	blindSince time.Time // since when the HPA says that it cannot read metrics that have values, by the wall clock
 }
 
 // slowestStarts is how many times as long as its owner's guess a pod may take to start before it counts as failed.
@@ -217,7 +219,7 @@ func (r *reconciler) decide(ctx context.Context, o *object, l *look) error {
 	l.decision, o.state = prewarm.Decide(l.now, o.state, l.demand, l.outlook.Forecast, schedule, l.lead, policy)
 
 	err = r.actuate(ctx, l)
-	l.findings = r.examine(l)
+	l.findings = r.examine(o, l)
 	return err
 }
 
