@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
@@ -42,20 +43,16 @@ func headroom(manifest string) (*v1alpha1.Headroom, error) {
 	return &hr, nil
 }
 
-// addAlone is what there is without Headroom: an HPA on the load of a pod.
+// addAlone is what there is without Headroom: an HPA on the load of a pod, with the behaviour of one that says nothing of it.
 func (s *stage) addAlone(ctx context.Context) error {
-	return s.bed.AddHPA(ctx, namespaces[alone], deployment, 2, mostPods, testbed.PodsMetric("requests_offered_per_second", target))
+	return s.addHPA(ctx, alone, `{"spec":{"behavior":null}}`, testbed.PodsMetric("requests_offered_per_second", target))
 }
 
 // addAhead is the HPA that the documentation shows, and the Headroom.
 func (s *stage) addAhead(ctx context.Context) error {
 	own := map[string]string{"headroom": deployment}
-	if err := s.bed.AddHPA(ctx, namespaces[ahead], deployment, 2, mostPods,
-		testbed.ExternalMetric(floorMetric, own, "1"), testbed.ExternalMetric("headroom_schedule_replicas", own, "1")); err != nil {
-		return err
-	}
-	_, err := s.bed.Client.AutoscalingV2().HorizontalPodAutoscalers(namespaces[ahead]).Patch(ctx, deployment, types.MergePatchType,
-		[]byte(`{"spec":{"behavior":{"scaleUp":{"tolerance":"0"}}}}`), metav1.PatchOptions{})
+	err := s.addHPA(ctx, ahead, `{"spec":{"behavior":{"scaleUp":{"tolerance":"0","policies":null}}}}`,
+		testbed.ExternalMetric(floorMetric, own, "1"), testbed.ExternalMetric("headroom_schedule_replicas", own, "1"))
 	if err != nil {
 		return err
 	}
@@ -64,6 +61,16 @@ func (s *stage) addAhead(ctx context.Context) error {
 		return err
 	}
 	return s.bed.AddHeadroom(ctx, hr)
+}
+
+// addHPA makes an HPA, and changes it: the test bed's own scales up faster than the default.
+func (s *stage) addHPA(ctx context.Context, fleet int, change string, metrics ...autoscalingv2.MetricSpec) error {
+	if err := s.bed.AddHPA(ctx, namespaces[fleet], deployment, 2, mostPods, metrics...); err != nil {
+		return err
+	}
+	hpas := s.bed.Client.AutoscalingV2().HorizontalPodAutoscalers(namespaces[fleet])
+	_, err := hpas.Patch(ctx, deployment, types.MergePatchType, []byte(change), metav1.PatchOptions{})
+	return err
 }
 
 // floorMetric is what the HPA with Headroom follows.

@@ -90,7 +90,8 @@ func table(now snapshot) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "  %-13s  %9s  %8s  %5s  %7s  %7s  %s\n", "namespace", "HPA reads", "replicas", "Ready", "loading", "Pending", "late so far")
 	for i, f := range now.Fleets {
-		fmt.Fprintf(&b, "  %-13s  %9s  %8s  %5d  %7d  %7d  %.0f%s\n", namespaces[i], metric(f, targets[i]), fmt.Sprintf("%d → %s", f.Current, desired(f)),
+		replicas := fmt.Sprintf("%d → %s", f.Current, desired(f))
+		fmt.Fprintf(&b, "  %-13s  %9s  %8s  %5d  %7d  %7d  %.0f%s\n", namespaces[i], metric(f, targets[i]), replicas,
 			f.Ready, f.Loading, f.Pending, f.Late, percent(f.Late, f.Total))
 	}
 	return b.String()
@@ -98,7 +99,7 @@ func table(now snapshot) string {
 
 // decided is the line of kubectl get headroom, and its reason in two lines: the picture's height does not change.
 func decided(d decision, width int) string {
-	const head, rest = "  because  ", "           "
+	const head = "  because  "
 	if !d.Made {
 		return "  Headroom  no decision yet\n\n\n"
 	}
@@ -107,7 +108,10 @@ func decided(d decision, width int) string {
 	if room := width - len(head); room > 0 && utf8.RuneCountInString(one) > room {
 		one, two = split(d.Reason, room)
 	}
-	return text + head + one + "\n" + rest + two + "\n"
+	if two != "" {
+		two = strings.Repeat(" ", len(head)) + two
+	}
+	return text + head + one + "\n" + two + "\n"
 }
 
 // split breaks a text at the last space within the room, or just there.
