@@ -2,6 +2,7 @@ package prewarm
 
 import (
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -263,5 +264,26 @@ func TestAClockThatIsSetForwardLowersNothingAtOnce(t *testing.T) {
 	d, _ = Decide(noon.Add(16*time.Minute), s, Demand{Value: 60, Known: true, Ready: 27}, Forecast{}, Floor{}, LeadTime{}, policy)
 	if d.Floor != 7 {
 		t.Errorf("floor %d a hold later, want 7: %s", d.Floor, d.Reason)
+	}
+}
+
+// When the forecaster is dead, a Headroom with a forecast decides as one without: reactive, buffer and calendar.
+func TestADeadForecasterLeavesDemandBufferAndCalendar(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 11))
+	with := Policy{PerReplica: 12, BufferReplicas: 2, BufferOnForecast: 1, MinReplicas: 1, MaxReplicas: 60, MaxGrowth: 2, ForecastMode: ForecastOn, Quantile: 0.95}
+	without := with
+	without.ForecastMode = ForecastOff
+	var dead, none State
+	at := noon
+	for range 5000 {
+		at = at.Add(15 * time.Second)
+		demand := Demand{Value: 600 * random.Float64(), Known: random.Float64() < 0.95, Ready: random.IntN(40), Reason: "missing"}
+		schedule := Floor{Replicas: random.IntN(3) * random.IntN(30)}
+		var a, b Decision
+		a, dead = Decide(at, dead, demand, Forecast{Reason: "the history cannot be read"}, schedule, LeadTime{}, with)
+		b, none = Decide(at, none, demand, Forecast{}, schedule, LeadTime{}, without)
+		if a.Valid != b.Valid || a.Floor != b.Floor || a.FloorAtLeast != b.FloorAtLeast || a.Kind != b.Kind {
+			t.Fatalf("at %s: %+v with a dead forecaster, %+v without one", at, a, b)
+		}
 	}
 }

@@ -135,6 +135,44 @@ func highestReplicas(ctx context.Context, namespace string) (highest int32) {
 	return highest
 }
 
+// decider starts an adapter whose decisions live by the day's clock.
+func (d aDay) decider(t *testing.T, name, program, prometheusURL string) *testbed.Adapter {
+	t.Helper()
+	adapter, err := shared.StartAdapter(t.Context(), testbed.AdapterOptions{
+		Name: name, Rules: baseRules, PrometheusURL: prometheusURL, Program: program,
+		Args: append(fastArgs, "--decide-interval", "500ms", "--hpa-sync-period", syncPeriod.String(), "--lease-namespace", testbed.Namespace,
+			"--clock-rate", fmt.Sprint(clockRate), "--clock-base", d.base.UTC().Format(time.RFC3339)),
+	})
+	must(t, err)
+	t.Cleanup(adapter.Stop)
+	must(t, shared.RegisterAPIServices(t.Context(), adapter.Port))
+	return adapter
+}
+
+// restart kills the leader, and has another begin with a fortnight to read back: until it has, and a hold has passed, no pod goes.
+func (d aDay) restart(t *testing.T, old *testbed.Adapter, program, prometheusURL string, namespaces []string) {
+	t.Helper()
+	before := map[string]int32{}
+	for _, namespace := range namespaces {
+		n, err := shared.Replicas(t.Context(), namespace, "llm")
+		must(t, err)
+		before[namespace] = n
+	}
+	old.Kill()
+	next := d.decider(t, "day-again", program, prometheusURL)
+	waitLeaderWithin(t, next, handOver)
+	const hold = 5 * time.Minute / clockRate // the shortest there is by default
+	end := time.Now().Add(hold)
+	must(t, testbed.WaitFor(t.Context(), soon, "a hold to pass", func(ctx context.Context) (bool, string) {
+		for _, namespace := range namespaces {
+			if n, err := shared.Replicas(ctx, namespace, "llm"); err == nil && n < before[namespace] {
+				t.Fatalf("%s: a leader that had just begun lowered %d replicas to %d", namespace, before[namespace], n)
+			}
+		}
+		return time.Now().After(end), ""
+	}))
+}
+
 func TestADailyRampIsMetByPodsThatAreReady(t *testing.T) {
 	const alone, buffered, forecast, constant = "day-alone", "day-buffer", "day-forecast", "day-constant"
 	namespaces := []string{alone, buffered, forecast}
@@ -167,14 +205,7 @@ func TestADailyRampIsMetByPodsThatAreReady(t *testing.T) {
 		}
 		return text.String()
 	})
-	adapter, err := shared.StartAdapter(t.Context(), testbed.AdapterOptions{
-		Name: "day", Rules: baseRules, PrometheusURL: prometheus.URL, Program: program,
-		Args: append(fastArgs, "--decide-interval", "500ms", "--hpa-sync-period", syncPeriod.String(), "--lease-namespace", testbed.Namespace,
-			"--clock-rate", fmt.Sprint(clockRate), "--clock-base", day.base.UTC().Format(time.RFC3339)),
-	})
-	must(t, err)
-	t.Cleanup(adapter.Stop)
-	must(t, shared.RegisterAPIServices(t.Context(), adapter.Port))
+	adapter := day.decider(t, "day", program, prometheus.URL)
 	t.Cleanup(func() {
 		if err := shared.RegisterAPIServices(context.Background(), shared.adapter.Port); err != nil {
 			t.Error(err)
@@ -217,6 +248,7 @@ func TestADailyRampIsMetByPodsThatAreReady(t *testing.T) {
 	if highest != 7 {
 		t.Errorf("at a constant load of five replicas there were up to %d instead of N+2 = 7 in two hours: a ratchet", highest)
 	}
+	day.restart(t, adapter, program, prometheus.URL, []string{buffered, forecast})
 	for _, namespace := range namespaces {
 		c := tallies[namespace]
 		t.Logf("%-13s %6.2f %% of requests late, %6.0f replica-minutes", namespace, 100*c.share(), c.replicaMinutes)

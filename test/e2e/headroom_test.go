@@ -169,9 +169,8 @@ func (a *ahead) waitAhead(t *testing.T, want int32) {
 
 func TestNPlusTwoPodsAreReady(t *testing.T) {
 	deciders(t, 1)
-	t.Run("as a metric", func(t *testing.T) {
-		a := startAhead(t, 5*perReplica, v1alpha1.ActuateMetric, nil)
-		a.headroomHPA(t, 40, "0")
+	everyWay(t, func(t *testing.T, start func(int64, func(*v1alpha1.HeadroomSpec)) *ahead) {
+		a := start(5*perReplica, nil)
 		a.waitAhead(t, 7)
 		a.stays(t, 7, watched)
 		a.load.Store(25 * perReplica)
@@ -179,15 +178,6 @@ func TestNPlusTwoPodsAreReady(t *testing.T) {
 		a.waitCondition(t, v1alpha1.ConditionFloorEffective, metav1.ConditionTrue, "")
 		a.load.Store(5 * perReplica)
 		a.waitAhead(t, 7)
-	})
-	t.Run("as a minimum", func(t *testing.T) {
-		a := startAhead(t, 5*perReplica, v1alpha1.ActuateMinReplicas, nil)
-		must(t, shared.AddHPA(t.Context(), a.namespace, a.name, 1, 40, testbed.PodsMetric("requests_offered", "12")))
-		a.waitAhead(t, 7)
-		a.stays(t, 7, watched)
-		a.load.Store(25 * perReplica)
-		a.waitAhead(t, 27)
-		a.waitCondition(t, v1alpha1.ConditionFloorEffective, metav1.ConditionTrue, "")
 	})
 }
 

@@ -7,12 +7,14 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -23,8 +25,8 @@ import (
 // handOver is how long a dead leader's lease lasts, with what another needs to notice and begin.
 const handOver = 15*time.Second + soon
 
-// bothWays runs a story by each of the two actuations that reach an HPA.
-func bothWays(t *testing.T, story func(t *testing.T, start func(load int64, change func(*v1alpha1.HeadroomSpec)) *ahead)) {
+// everyWay runs a story by each of the actuations that reach an HPA.
+func everyWay(t *testing.T, story func(t *testing.T, start func(load int64, change func(*v1alpha1.HeadroomSpec)) *ahead)) {
 	t.Helper()
 	t.Run("as a metric", func(t *testing.T) {
 		story(t, func(load int64, change func(*v1alpha1.HeadroomSpec)) *ahead {
@@ -40,11 +42,57 @@ func bothWays(t *testing.T, story func(t *testing.T, start func(load int64, chan
 			return a
 		})
 	})
+	t.Run("through a ScaledObject", func(t *testing.T) {
+		installKEDAsCRD(t)
+		story(t, func(load int64, change func(*v1alpha1.HeadroomSpec)) *ahead {
+			a := startAhead(t, load, v1alpha1.ActuateScaledObject, func(spec *v1alpha1.HeadroomSpec) {
+				spec.Actuation.ScaledObjectName = "llm"
+				if change != nil {
+					change(spec)
+				}
+			})
+			a.startKEDA(t)
+			return a
+		})
+	})
+}
+
+// startKEDA makes a ScaledObject with a minimum of 2 and an HPA, and copies the one's minimum to the other until the test ends, as
+// KEDA does.
+func (a *ahead) startKEDA(t *testing.T) {
+	t.Helper()
+	objects := shared.Dynamic.Resource(scaledObjects).Namespace(a.namespace)
+	object := newScaledObject(a.namespace, a.name)
+	must(t, unstructured.SetNestedField(object.Object, int64(2), "spec", "minReplicaCount"))
+	must(t, unstructured.SetNestedField(object.Object, int64(40), "spec", "maxReplicaCount"))
+	_, err := objects.Create(t.Context(), object, metav1.CreateOptions{FieldManager: "kubectl-create"})
+	must(t, err)
+	must(t, shared.AddHPA(t.Context(), a.namespace, a.name, 2, 40, testbed.PodsMetric("requests_offered", "12")))
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	var copying sync.WaitGroup
+	copying.Go(func() {
+		last := int64(2)
+		for ctx.Err() == nil {
+			if live, err := objects.Get(ctx, a.name, metav1.GetOptions{}); err == nil {
+				if n, ok, _ := unstructured.NestedInt64(live.Object, "spec", "minReplicaCount"); ok && n != last {
+					patch := fmt.Appendf(nil, `{"spec":{"minReplicas":%d}}`, n)
+					if _, err := shared.Client.AutoscalingV2().HorizontalPodAutoscalers(a.namespace).Patch(ctx, a.name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "keda"}); err == nil {
+						last = n
+					}
+				}
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(250 * time.Millisecond):
+			}
+		}
+	})
+	t.Cleanup(func() { stop(); copying.Wait() })
 }
 
 func TestOneLowSampleDeletesNoPod(t *testing.T) {
 	deciders(t, 1)
-	bothWays(t, func(t *testing.T, start func(int64, func(*v1alpha1.HeadroomSpec)) *ahead) {
+	everyWay(t, func(t *testing.T, start func(int64, func(*v1alpha1.HeadroomSpec)) *ahead) {
 		a := start(5*perReplica, func(spec *v1alpha1.HeadroomSpec) { spec.ScaleDownHold = &metav1.Duration{Duration: 30 * time.Second} })
 		a.waitAhead(t, 7)
 		a.load.Store(0)
@@ -55,16 +103,17 @@ func TestOneLowSampleDeletesNoPod(t *testing.T) {
 }
 
 func TestAKilledLeaderDeletesNoPodAndAnotherGoesOn(t *testing.T) {
-	pair := deciders(t, 2)
-	a := startAhead(t, 5*perReplica, v1alpha1.ActuateMinReplicas, nil)
-	must(t, shared.AddHPA(t.Context(), a.namespace, a.name, 2, 40, testbed.PodsMetric("requests_offered", "12")))
-	a.waitAhead(t, 7)
-	pair[0].Kill()
-	a.stays(t, 7, 10*time.Second)
-	waitLeaderWithin(t, pair[1], handOver)
-	a.stays(t, 7, watched)
-	a.load.Store(9 * perReplica)
-	a.waitAhead(t, 11)
+	everyWay(t, func(t *testing.T, start func(int64, func(*v1alpha1.HeadroomSpec)) *ahead) {
+		pair := deciders(t, 2)
+		a := start(5*perReplica, nil)
+		a.waitAhead(t, 7)
+		pair[0].Kill()
+		a.stays(t, 7, 10*time.Second)
+		waitLeaderWithin(t, pair[1], handOver)
+		a.stays(t, 7, watched)
+		a.load.Store(9 * perReplica)
+		a.waitAhead(t, 11)
+	})
 }
 
 func TestAWindowOpensOnTimeWithoutALeader(t *testing.T) {
@@ -100,7 +149,7 @@ func TestAWindowOpensOnTimeWithoutALeader(t *testing.T) {
 
 func TestPrometheusGoneLowersNothing(t *testing.T) {
 	deciders(t, 1)
-	bothWays(t, func(t *testing.T, start func(int64, func(*v1alpha1.HeadroomSpec)) *ahead) {
+	everyWay(t, func(t *testing.T, start func(int64, func(*v1alpha1.HeadroomSpec)) *ahead) {
 		a := start(5*perReplica, nil)
 		a.waitAhead(t, 7)
 		must(t, shared.prometheus.Pause())
@@ -116,7 +165,7 @@ func TestPrometheusGoneLowersNothing(t *testing.T) {
 
 func TestDemandThatIsNoNumberLowersNothing(t *testing.T) {
 	deciders(t, 1)
-	bothWays(t, func(t *testing.T, start func(int64, func(*v1alpha1.HeadroomSpec)) *ahead) {
+	everyWay(t, func(t *testing.T, start func(int64, func(*v1alpha1.HeadroomSpec)) *ahead) {
 		a := start(5*perReplica, nil)
 		a.waitAhead(t, 7)
 		shared.exporter.ExportFunc(a.export("requests_offered", func(time.Time, string, int, int) float64 { return math.NaN() }))
