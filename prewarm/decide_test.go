@@ -254,13 +254,13 @@ func TestASumThatLacksNewPodsLowersNothing(t *testing.T) {
 // that carry Go's monotonic reading would hide the step, so the controller's clock gives none.
 func TestAClockThatIsSetForwardLowersNothingAtOnce(t *testing.T) {
 	policy := Policy{PerReplica: 12, BufferReplicas: 2, MaxReplicas: 40, MaxGrowth: 2, ScaleDownHold: 5 * time.Minute, ForecastMode: ForecastOff}
-	d, s := Decide(noon, State{}, Demand{Value: 300, Known: true, Ready: 27}, Forecast{}, Floor{}, LeadTime{}, policy)
-	d, s = Decide(noon.Add(10*time.Minute), s, Demand{Value: 60, Known: true, Ready: 27}, Forecast{}, Floor{}, LeadTime{}, policy)
+	_, s := Decide(noon, State{}, Demand{Value: 300, Known: true, Ready: 27}, Forecast{}, Floor{}, LeadTime{}, policy)
+	d, s := Decide(noon.Add(10*time.Minute), s, Demand{Value: 60, Known: true, Ready: 27}, Forecast{}, Floor{}, LeadTime{}, policy)
 	if d.Floor != 27 {
 		t.Errorf("floor %d right after the step, want 27: %s", d.Floor, d.Reason)
 	}
-	d, s = Decide(noon.Add(12*time.Minute), s, Demand{Value: 60, Known: true, Ready: 27}, Forecast{}, Floor{}, LeadTime{}, policy)
-	d, s = Decide(noon.Add(14*time.Minute), s, Demand{Value: 60, Known: true, Ready: 27}, Forecast{}, Floor{}, LeadTime{}, policy)
+	_, s = Decide(noon.Add(12*time.Minute), s, Demand{Value: 60, Known: true, Ready: 27}, Forecast{}, Floor{}, LeadTime{}, policy)
+	_, s = Decide(noon.Add(14*time.Minute), s, Demand{Value: 60, Known: true, Ready: 27}, Forecast{}, Floor{}, LeadTime{}, policy)
 	d, _ = Decide(noon.Add(16*time.Minute), s, Demand{Value: 60, Known: true, Ready: 27}, Forecast{}, Floor{}, LeadTime{}, policy)
 	if d.Floor != 7 {
 		t.Errorf("floor %d a hold later, want 7: %s", d.Floor, d.Reason)
