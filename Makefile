@@ -21,7 +21,7 @@ bin/headroom:
 	CGO_ENABLED=0 $(GO) build -o $@ ./cmd/headroom
 
 .PHONY: demo
-demo: ## watch a real HPA scale a simulated GPU fleet (the first run compiles Kubernetes and Prometheus: about fifteen minutes)
+demo: ## the same traffic on a real HPA alone and with Headroom, side by side (the first run compiles Kubernetes and Prometheus: about fifteen minutes)
 	@echo "compiling the demo (a minute or two the first time)"
 	@$(GO) run ./test/demo $(DEMO_FLAGS)
 

@@ -36,6 +36,7 @@ type explanation struct {
 	Ready     int32                     `json:"ready"`
 	Shadow    string                    `json:"shadow,omitempty"`
 	Forecast  *v1alpha1.ForecastStatus  `json:"forecast,omitempty"`
+	Without   string                    `json:"noForecast,omitempty"` // why there is none
 	Demand    *v1alpha1.DemandStatus    `json:"demand,omitempty"`
 	LeadTime  *v1alpha1.LeadTimeStatus  `json:"leadTime,omitempty"`
 	Windows   []window                  `json:"windows,omitempty"`
@@ -87,6 +88,9 @@ func explain(hr *v1alpha1.Headroom, now time.Time) explanation {
 	}
 	e.Windows = windows(hr, now)
 	for _, c := range status.Conditions {
+		if c.Type == v1alpha1.ConditionForecastSkilled && c.Status == metav1.ConditionUnknown && e.Forecast == nil && hr.Spec.Forecast.Mode != v1alpha1.ForecastOff {
+			e.Without = c.Message
+		}
 		if c.Status == metav1.ConditionFalse {
 			e.Trouble = append(e.Trouble, fmt.Sprintf("%s (%s): %s", c.Type, c.Reason, c.Message))
 		}
@@ -235,6 +239,9 @@ func number(q resource.Quantity) string { return fmt.Sprintf("%.4g", q.AsApproxi
 
 func (e explanation) printForecast(b *strings.Builder) {
 	f := e.Forecast
+	if f == nil && e.Without != "" {
+		fmt.Fprintf(b, "\nNo forecast: %s\n", e.Without)
+	}
 	if f == nil || len(f.Quantiles) == 0 {
 		return
 	}

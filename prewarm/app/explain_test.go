@@ -80,6 +80,11 @@ func TestExplanations(t *testing.T) {
 			hr.Status.Demand, hr.Status.Conditions = nil, []metav1.Condition{notReady, demandUnknown}
 		}},
 		{name: "stale", now: at.Add(10 * time.Minute), change: func(*v1alpha1.Headroom) {}},
+		{name: "no-history", now: at, change: func(hr *v1alpha1.Headroom) {
+			hr.Status.Forecast, hr.Status.Decision.Forecast = nil, nil
+			hr.Status.Decision.Floor, hr.Status.Decision.Kind, hr.Status.Decision.Reason = 12, "Schedule", "window office asks 12"
+			hr.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionForecastSkilled, Status: metav1.ConditionUnknown, Reason: "NoForecast", Message: "too little history: demand known in 4 minutes, 60 needed"}}
+		}},
 		{name: "new", now: at, change: func(hr *v1alpha1.Headroom) { hr.Status = v1alpha1.HeadroomStatus{} }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
