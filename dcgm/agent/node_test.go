@@ -51,11 +51,12 @@ func TestMain(m *testing.M) {
 
 // stage is a node: a driver, a kubelet, and the agent's options for them.
 type stage struct {
-	*testing.T
+	testing.TB
 	scenario fakenvml.Scenario
 	file     string
 	options  *Options
 	kubelet  *kubelet
+	client   nodeagent.TLSOptions
 }
 
 func newStage(t *testing.T, scenario fakenvml.Scenario) *stage {
@@ -66,7 +67,7 @@ func newStage(t *testing.T, scenario fakenvml.Scenario) *stage {
 	case fakeError != nil:
 		t.Fatal(fakeError)
 	}
-	s := &stage{T: t, scenario: scenario, file: filepath.Join(t.TempDir(), "scenario"), options: DefaultOptions()}
+	s := &stage{TB: t, scenario: scenario, file: filepath.Join(t.TempDir(), "scenario"), options: DefaultOptions()}
 	t.Setenv(fakenvml.Env, s.file)
 	s.show(func(*fakenvml.Scenario) {})
 	s.kubelet = startKubelet(t)
@@ -127,7 +128,7 @@ type kubelet struct {
 	pods   []*podresources.PodResources
 }
 
-func startKubelet(t *testing.T) *kubelet {
+func startKubelet(t testing.TB) *kubelet {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "k")
 	if err != nil {
@@ -160,27 +161,28 @@ func (k *kubelet) give(pod, resource string, ids ...string) {
 	}})
 }
 
-// adapter runs the adapter's side of the stream and returns its store.
+// adapter makes the stream's certificates, runs an adapter's side of it and returns its store.
 func (s *stage) adapter(metrics ...string) *store.Store {
 	s.Helper()
 	agents, adapters := pki.New(s, "agents"), pki.New(s, "adapters")
 	s.options.TLS.CertFile, s.options.TLS.KeyFile = agents.Issue("agent", x509.ExtKeyUsageServerAuth, nodeagent.ServerName)
 	s.options.TLS.ClientCAFile = adapters.File
-	cert, key := adapters.Issue("adapter", x509.ExtKeyUsageClientAuth)
-	listener, err := (&net.ListenConfig{}).Listen(s.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		s.Fatal(err)
-	}
-	s.options.StreamAddress = listener.Addr().String() // free, as of now
-	listener.Close()
+	s.client.CAFile = agents.File
+	s.client.CertFile, s.client.KeyFile = adapters.Issue("adapter", x509.ExtKeyUsageClientAuth)
+	s.options.StreamAddress = freeAddress(s)
+	return s.watch(metrics...)
+}
+
+// watch runs one more adapter's side.
+func (s *stage) watch(metrics ...string) *store.Store {
+	s.Helper()
 	var wants []collect.Want
 	for _, name := range metrics {
 		wants = append(wants, collect.Want{Key: tableOf(name)})
 	}
 	kept := store.New()
 	client, err := nodeagent.New(nodeagent.Options{
-		Store: kept, Wanted: func() []collect.Want { return wants }, TLS: nodeagent.TLSOptions{CAFile: agents.File, CertFile: cert, KeyFile: key},
-		Registerer: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Store: kept, Wanted: func() []collect.Want { return wants }, TLS: s.client, Registerer: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	if err != nil {
 		s.Fatal(err)
@@ -323,12 +325,7 @@ func TestTheCommandBecomesANewProcess(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/headroom-agent").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
+	address := freeAddress(t)
 	var log lines
 	command := exec.Command(binary, "--metrics-bind-address", address, "--nvml-library", fakeLibrary, "--interval", "200ms", "--pod-resources-socket", "")
 	command.Stderr = &log

@@ -66,7 +66,7 @@ func percent(ratio float64) string { return fmt.Sprintf("%.1f%%", 100*ratio) }
 
 func number(r dcgm.Reading) string {
 	if !r.Valid() {
-		return r.Absence.String()
+		return reason(r.Absence)
 	}
 	return percent(r.Value)
 }
@@ -74,9 +74,16 @@ func number(r dcgm.Reading) string {
 func memory(of map[dcgm.Signal]dcgm.Reading) string {
 	used, total := of[dcgm.MemoryUsed], of[dcgm.MemoryTotal]
 	if !used.Valid() || !total.Valid() {
-		return cmp.Or(used.Absence, total.Absence).String()
+		return reason(cmp.Or(used.Absence, total.Absence))
 	}
 	return fmt.Sprintf("%.1f/%.1f GiB", used.Value/(1<<30), total.Value/(1<<30))
+}
+
+func reason(why dcgm.Absence) string {
+	if why == 0 { // nobody has said anything yet
+		return "-"
+	}
+	return why.String()
 }
 
 // quality is the worst among the activities that have a number.
