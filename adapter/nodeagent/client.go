@@ -67,8 +67,12 @@ func (c *Client) SetAddresses(addresses []string) {
 }
 
 const (
-	deliverEvery = 500 * time.Millisecond // half an agent's interval, so that a reading waits for no more than that
-	resolveEvery = 10 * time.Second
+	// deliverEvery is half an agent's interval, so that a reading waits for no more than that. Where delivering takes long, as with 50,000 pods,
+	// it is done less often, so that it takes deliverShare of a core at most.
+	deliverEvery   = 500 * time.Millisecond
+	deliverAtLeast = time.Second
+	deliverShare   = 0.1
+	resolveEvery   = 10 * time.Second
 )
 
 // Follow keeps the addresses that a headless Service's name has, until the context ends. While the name cannot be looked up the last ones
@@ -107,8 +111,8 @@ func (c *Client) Follow(ctx context.Context, hostport string) {
 func (c *Client) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	defer work.Wait()
-	ticker := time.NewTicker(deliverEvery)
-	defer ticker.Stop()
+	next := time.NewTimer(deliverEvery)
+	defer next.Stop()
 	ends := map[string]context.CancelFunc{}
 	defer func() {
 		for _, end := range ends {
@@ -119,8 +123,11 @@ func (c *Client) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-next.C:
+			began := time.Now()
 			c.Deliver(c.opts.Now())
+			took := time.Since(began)
+			next.Reset(max(deliverEvery, min(deliverAtLeast, time.Duration(float64(took)/deliverShare))) - took)
 		case <-c.changed:
 			c.reconcile(ctx, ends, &work)
 		}
@@ -151,18 +158,19 @@ func (c *Client) reconcile(ctx context.Context, ends map[string]context.CancelFu
 	c.own.known.Set(float64(len(ends)))
 }
 
-// pictures are what all agents said last, one for each node.
-func (c *Client) pictures() []*picture {
+// readers are those of all agents, one for each node.
+func (c *Client) readers() []*reader {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	byNode := map[string]*picture{}
+	byNode, heard := map[string]*reader{}, map[string]time.Time{}
 	for _, w := range c.watched {
-		p := w.picture.Load()
-		if p == nil {
+		r := w.reader.Load()
+		if r == nil {
 			continue
 		}
-		if other := byNode[p.node]; other == nil || p.received.After(other.received) { // an agent with two addresses
-			byNode[p.node] = p
+		node, received := r.who()
+		if received.After(heard[node]) { // an agent with two addresses counts once
+			byNode[node], heard[node] = r, received
 		}
 	}
 	return slices.Collect(maps.Values(byNode))

@@ -18,100 +18,109 @@ var sources = map[dcgm.Quality]store.Source{
 
 var podResource = rules.Resource{Name: "pods"}
 
-// place is where a wanted value goes.
-type place struct {
-	metric    int
-	namespace string
+// table is one that a delivery fills: a metric of a namespace's pods.
+type table struct {
+	key      store.Key
+	byPod    map[dcgm.Quality]map[string]store.Reading
+	disputed map[string]bool // pods for which two nodes speak
 }
 
-// reported is what one pod has, and who says so.
-type reported struct {
-	node    string
-	quality dcgm.Quality
-	reading store.Reading
-	dispute bool
-}
+// wantedTables are the tables to fill, by metric and namespace: those of whole namespaces, which is where metrics live that are not asked for
+// pod by pod.
+type wantedTables []map[string]*table
 
-// Deliver puts what the agents said last into the store, for what is wanted. Run calls it.
-func (c *Client) Deliver(now time.Time) {
-	began := c.opts.Now()
-	wanted := c.places()
-	pictures := c.pictures()
-	longest := time.Duration(0)
-	for _, p := range pictures {
-		longest = max(longest, p.interval)
-	}
-	count := newTally()
-	all := map[place]map[string]reported{}
-	for _, p := range pictures {
-		count.incomplete += p.missing
-		for _, v := range p.values {
-			at := place{v.metric, v.pod.namespace}
-			if _, is := wanted[at]; is {
-				c.report(all, at, p, v, longest, now, count)
-			}
-		}
-	}
-	terms := store.Terms{Window: longest, MaxStaleness: dcgm.StaleIntervals * longest}
-	for at, pods := range all {
-		byQuality := map[dcgm.Quality]map[string]store.Reading{}
-		for name, r := range pods {
-			if r.dispute {
-				count.disputed++
-				continue
-			}
-			if byQuality[r.quality] == nil {
-				byQuality[r.quality] = make(map[string]store.Reading, len(pods))
-			}
-			byQuality[r.quality][name] = r.reading
-			count.values[r.quality]++
-		}
-		for quality, readings := range byQuality {
-			c.opts.Store.Record(wanted[at], sources[quality], readings, terms, now)
-		}
-	}
-	c.own.delivered(count, c.opts.Now().Sub(began))
-}
-
-// report notes a value unless it is too old, or of a pod that the node has no say in.
-func (c *Client) report(all map[place]map[string]reported, at place, p *picture, v value, longest time.Duration, now time.Time, count *tally) {
-	fresh := p.zero.Add(v.measured)
-	age := max(0, now.Sub(fresh))
-	switch {
-	case age > dcgm.StaleIntervals*p.interval:
-		count.stale++
-		return
-	case c.opts.Bound != nil && !c.opts.Bound(p.node, v.pod.namespace, v.pod.name):
-		count.foreign++
-		return
-	}
-	if all[at] == nil {
-		all[at] = map[string]reported{}
-	}
-	if other, twice := all[at][v.pod.name]; twice && other.node != p.node {
-		other.dispute = true
-		all[at][v.pod.name] = other
-		return
-	}
-	// A table has one limit of age: the longest interval's. An agent that is quicker is held to its own by looking older.
-	age += dcgm.StaleIntervals * (longest - p.interval)
-	all[at][v.pod.name] = reported{node: p.node, quality: v.quality, reading: store.NewReading(v.number, v.at, age, now)}
-}
-
-// places are the tables to fill: those of whole namespaces, which is where metrics live that are not asked for pod by pod.
-func (c *Client) places() map[place]store.Key {
-	wanted := map[place]store.Key{}
+func (c *Client) tables() wantedTables {
+	wanted := make(wantedTables, len(metrics))
 	for _, want := range c.opts.Wanted() {
 		key := want.Key
 		if key.Kind != rules.Custom || key.Resource != podResource || key.Selector != "" || key.Namespace == "" {
 			continue
 		}
 		for i, m := range metrics {
-			if m.name == key.Metric {
-				key.Objects = ""
-				wanted[place{i, key.Namespace}] = key
+			if m.name != key.Metric {
+				continue
 			}
+			if wanted[i] == nil {
+				wanted[i] = map[string]*table{}
+			}
+			key.Objects = ""
+			wanted[i][key.Namespace] = &table{key: key, byPod: map[dcgm.Quality]map[string]store.Reading{}}
 		}
 	}
 	return wanted
+}
+
+// Deliver puts what the agents said last into the store, for what is wanted. Run calls it.
+func (c *Client) Deliver(now time.Time) {
+	began := c.opts.Now()
+	wanted, readers, count := c.tables(), c.readers(), newTally()
+	longest := time.Duration(0)
+	for _, r := range readers {
+		longest = max(longest, r.decoder.Interval)
+	}
+	for _, r := range readers {
+		c.collect(r, wanted, longest, now, count)
+	}
+	terms := store.Terms{Window: longest, MaxStaleness: dcgm.StaleIntervals * longest}
+	for _, namespaces := range wanted {
+		for _, t := range namespaces {
+			count.disputed += len(t.disputed)
+			for quality, readings := range t.byPod {
+				count.values[quality] += len(readings)
+				if len(readings) > 0 {
+					c.opts.Store.Record(t.key, sources[quality], readings, terms, now)
+				}
+			}
+		}
+	}
+	c.own.delivered(count, c.opts.Now().Sub(began))
+}
+
+// collect evaluates what is wanted of one agent. What is too old, or of a pod that the node has no say in, is left out.
+func (c *Client) collect(r *reader, wanted wantedTables, longest time.Duration, now time.Time, count *tally) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	node, interval := r.decoder.Node, r.decoder.Interval
+	count.incomplete += r.missing
+	for i := range r.made {
+		f := &r.made[i]
+		t := wanted[f.metric][f.pod.namespace]
+		if t == nil {
+			continue
+		}
+		v, is := f.evaluate()
+		age := max(0, now.Sub(r.zero.Add(v.measured)))
+		switch {
+		case !is:
+		case age > dcgm.StaleIntervals*interval:
+			count.stale++
+		case c.opts.Bound != nil && !c.opts.Bound(node, f.pod.namespace, f.pod.name):
+			count.foreign++
+		default:
+			// A table has one limit of age: the longest interval's. An agent that is quicker is held to its own by looking older.
+			age += dcgm.StaleIntervals * (longest - interval)
+			t.put(f.pod.name, v.quality, store.NewReading(v.number, v.at, age, now))
+		}
+	}
+}
+
+// put adds a pod's reading, which each node gives once. A second one is another node's: then neither counts.
+func (t *table) put(pod string, quality dcgm.Quality, reading store.Reading) {
+	if t.disputed[pod] {
+		return
+	}
+	for _, readings := range t.byPod {
+		if _, twice := readings[pod]; twice {
+			delete(readings, pod)
+			if t.disputed == nil {
+				t.disputed = map[string]bool{}
+			}
+			t.disputed[pod] = true
+			return
+		}
+	}
+	if t.byPod[quality] == nil {
+		t.byPod[quality] = map[string]store.Reading{}
+	}
+	t.byPod[quality][pod] = reading
 }

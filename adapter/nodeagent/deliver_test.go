@@ -70,11 +70,11 @@ func (v *voice) open(node string, interval time.Duration, start time.Time) {
 // say sends a message that has been under way for so long, and returns how long the client thinks it was.
 func (v *voice) say(delay time.Duration, readings ...dcgm.PodReading) time.Duration {
 	v.desk.t.Helper()
-	p, thought, err := v.reader.take(v.encoder.Update(stream.State{Readings: readings}, v.desk.now.Add(-delay)), v.desk.now)
+	thought, err := v.reader.take(v.encoder.Update(stream.State{Readings: readings}, v.desk.now.Add(-delay)), v.desk.now)
 	if err != nil {
 		v.desk.t.Fatal(err)
 	}
-	v.watched.picture.Store(p)
+	v.watched.reader.Store(v.reader)
 	return thought
 }
 

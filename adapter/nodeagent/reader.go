@@ -1,50 +1,46 @@
 package nodeagent
 
 import (
+	"sync"
 	"time"
 
 	"github.com/headroom-autoscaler/headroom/dcgm/stream"
 )
 
-// picture is what an agent's last message left. It is immutable.
-type picture struct {
-	node     string
-	interval time.Duration
-	values   []value
-	received time.Time
-	zero     time.Time // of the agent's clock, by ours: with it, what was measured when is as old as it is
-	missing  int       // metrics of pods that have numbers of some devices only
-}
-
-// reader turns one stream's messages into pictures.
+// reader keeps what one stream has said. Messages and deliveries come from different goroutines.
 type reader struct {
 	began   time.Time // the zero of the receiver's clock
 	decoder *stream.Decoder
 	delays  lag
-	made    []formula
-	missing int
+
+	mu       sync.Mutex // guards what follows, and the series behind the formulas
+	made     []formula
+	missing  int       // metrics of pods that have numbers of some devices only
+	received time.Time // the last message
+	zero     time.Time // of the agent's clock, by ours: with it, what was measured when is as old as it is
 }
 
 func newReader(began time.Time) *reader { return &reader{began: began, decoder: stream.NewDecoder()} }
 
-// take is the picture after one more message, and how long the message was under way.
-func (r *reader) take(u *stream.Update, received time.Time) (*picture, time.Duration, error) {
+// take reads one more message and says how long it was under way.
+func (r *reader) take(u *stream.Update, received time.Time) (time.Duration, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err := r.decoder.Apply(u); err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	if len(u.GetOpened())+len(u.GetClosed()) > 0 {
 		r.made, r.missing = formulas(r.decoder.Each)
 	}
 	sent := time.Duration(u.GetSentNanos())
 	delay := r.delays.of(sent, received.Sub(r.began))
-	p := &picture{
-		node: r.decoder.Node, interval: r.decoder.Interval, received: received, zero: received.Add(-delay - sent),
-		values: make([]value, 0, len(r.made)), missing: r.missing,
-	}
-	for i := range r.made {
-		if v, is := r.made[i].evaluate(); is {
-			p.values = append(p.values, v)
-		}
-	}
-	return p, delay, nil
+	r.received, r.zero = received, received.Add(-delay-sent)
+	return delay, nil
+}
+
+// who is the stream's node, and when it was last heard; no node before the first message.
+func (r *reader) who() (node string, received time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.decoder.Node, r.received
 }

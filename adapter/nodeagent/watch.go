@@ -46,7 +46,7 @@ func (o *TLSOptions) load() (*tls.Config, error) {
 type watched struct {
 	client  *Client
 	address string
-	picture atomic.Pointer[picture]
+	reader  atomic.Pointer[reader] // of the present stream, or of the last: its numbers age
 }
 
 // A thousand agents, restarted with a new version of the chart, are not to be dialled at once, nor is one that is down every second.
@@ -119,18 +119,20 @@ const maxMessage = 16 << 20
 // read takes messages until there are no more.
 func (w *watched) read(next func() (*stream.Update, error)) error {
 	r := newReader(w.client.began)
-	for {
+	for begun := false; ; begun = true {
 		u, err := next()
 		if err != nil {
 			return err
 		}
-		p, delay, err := r.take(u, w.client.opts.Now())
+		delay, err := r.take(u, w.client.opts.Now())
 		if err != nil {
 			return fmt.Errorf("message: %w", err)
 		}
 		w.client.own.messages.Inc()
 		w.client.own.delay.Observe(delay.Seconds())
-		w.picture.Store(p)
+		if !begun { // with something to say
+			w.reader.Store(r)
+		}
 	}
 }
 
