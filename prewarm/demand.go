@@ -53,10 +53,10 @@ type Sample struct {
 //
 // A pod that has been Ready for less than settle (two scrapes) may lack a sample: its load was a moment ago the load of the
 // others, whose samples may still hold it, so it adds nothing. They may also hold it no longer, so where more than the share
-// maxMissing (0 to 1) of all pods are such, the sum is Partial; and where no pod that has settled has a sample, as after a rollout,
-// demand is unknown until all but that share have one. Of the pods that have been Ready for longer, the share maxMissing may lack one; each
-// of these is given the mean of the rest. When more are missing, or none is left to take a mean of, demand is unknown: a sum
-// without them would look like a fall of demand and delete pods.
+// maxMissing (0 to 1) of all pods are such, the sum is Partial: it raises and does not lower. (Unknown it is not: a fleet that grows
+// from a few pods is in that state all the time, and has to go on growing.) Of the pods that have been Ready for longer, the share
+// maxMissing may lack one; each of these is given the mean of the rest. When more are missing, or none is left to take a mean of,
+// demand is unknown: a sum without them would look like a fall of demand and delete pods.
 func SumDemand(now time.Time, samples []Sample, maxMissing float64, settle time.Duration) Demand {
 	demand := Demand{At: now, Ready: len(samples)}
 	if len(samples) == 0 {
@@ -93,13 +93,8 @@ func SumDemand(now time.Time, samples []Sample, maxMissing float64, settle time.
 		demand.Reason = fmt.Sprintf("no sample from %d of %d pods Ready for over %s (%s); up to %.3g%% may lack one", len(missing), settled, shortly(settle), some(missing), 100*maxMissing)
 		return demand
 	}
-	demand.Partial = float64(young) > maxMissing*(1+relativeEpsilon)*float64(len(samples))
-	if settled == len(missing) && demand.Partial {
-		demand.Reason = fmt.Sprintf("%d of %d pods have a sample; the others are Ready since less than %s, as are these", known, len(samples), shortly(settle))
-		demand.Partial = false
-		return demand
-	}
 	demand.Known = true
+	demand.Partial = float64(young) > maxMissing*(1+relativeEpsilon)*float64(len(samples))
 	demand.Filled = len(missing)
 	demand.Value = sum + float64(demand.Filled)*sum/float64(known)
 	if demand.Filled > 0 {

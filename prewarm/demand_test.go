@@ -51,7 +51,7 @@ func TestSumDemand(t *testing.T) {
 			"a rollout of which one pod has a sample", []Sample{
 				{Pod: "a", Value: 12, Known: true, ReadySince: young}, {Pod: "b", ReadySince: young}, {Pod: "c", ReadySince: young},
 			},
-			Demand{Ready: 3, Reason: "1 of 3 pods have a sample; the others are Ready since less than 30s, as are these"},
+			Demand{Value: 12, Known: true, Ready: 3, Partial: true},
 		},
 		{
 			"and counts when it has one", append(pods(8, 5), Sample{Pod: "new", Value: 2, Known: true, ReadySince: young}),

@@ -185,6 +185,8 @@ func conditions(status *v1alpha1.HeadroomStatus, l *look) {
 		set(v1alpha1.ConditionDemandAvailable, metav1.ConditionFalse, reasonUnknown, l.demand.Reason)
 	case l.demand.Saturated:
 		set(v1alpha1.ConditionDemandAvailable, metav1.ConditionTrue, reasonSaturated, "the Ready replicas carry all they can: demand is this or more")
+	case l.demand.Partial:
+		set(v1alpha1.ConditionDemandAvailable, metav1.ConditionTrue, reasonPartly, "pods that have just become Ready have no sample yet: demand is taken to be at least what the others have")
 	case l.demand.Filled > 0:
 		set(v1alpha1.ConditionDemandAvailable, metav1.ConditionTrue, reasonPartly, l.demand.Reason)
 	default:
