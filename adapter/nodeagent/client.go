@@ -145,6 +145,7 @@ func (c *Client) reconcile(ctx context.Context, ends map[string]context.CancelFu
 			delete(c.watched, address)
 		}
 	}
+	first := firstWait + time.Duration(len(c.addresses))*eachWait
 	for _, address := range c.addresses {
 		if _, known := ends[address]; known {
 			continue
@@ -153,7 +154,7 @@ func (c *Client) reconcile(ctx context.Context, ends map[string]context.CancelFu
 		c.watched[address] = w
 		mine, end := context.WithCancel(ctx)
 		ends[address] = end
-		work.Go(func() { w.run(mine) })
+		work.Go(func() { w.run(mine, first) })
 	}
 	c.own.known.Set(float64(len(ends)))
 }

@@ -51,18 +51,19 @@ type watched struct {
 
 // A thousand agents, restarted with a new version of the chart, are not to be dialled at once, nor is one that is down every second.
 const (
-	firstWait  = time.Second // at most, so that a restart spreads over it
+	firstWait  = time.Second          // at most, and as much more for each agent: a handshake takes both sides some
+	eachWait   = 2 * time.Millisecond // milliseconds of a core
 	minWait    = 500 * time.Millisecond
 	maxWait    = 15 * time.Second
 	wellAfter  = 10 * time.Second // a stream that lasted so long was a good one
 	dialWithin = 5 * time.Second
 )
 
-// run watches until the context ends.
-func (w *watched) run(ctx context.Context) {
+// run watches until the context ends, from some time within first.
+func (w *watched) run(ctx context.Context, first time.Duration) {
 	log := w.client.opts.Log.With("agent", w.address)
 	wait, trouble := minWait, false
-	if !sleep(ctx, rand.N(firstWait)) {
+	if !sleep(ctx, rand.N(first)) {
 		return
 	}
 	for ctx.Err() == nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -52,7 +53,7 @@ func restarting(err error) error {
 	if cannot != nil {
 		return errors.Join(err, cannot)
 	}
-	args := append(os.Args[:len(os.Args):len(os.Args)], "--without-gpm="+strings.Join(restart.WithoutGPM, ","))
+	args := append(slices.Clip(os.Args), "--without-gpm="+strings.Join(restart.WithoutGPM, ","))
 	return errors.Join(err, syscall.Exec(self, args, os.Environ()))
 }
 

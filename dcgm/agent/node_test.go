@@ -316,6 +316,27 @@ func TestWithoutGPMTheNodesDCGMExporterIsRead(t *testing.T) {
 	s.until("the end of its reading", func() bool { return !strings.Contains(scrapeOf(a), `source="dcgm-exporter"`) })
 }
 
+func TestADriverThatHangs(t *testing.T) { // takes nvml.HungAfter
+	gpu := fakenvml.H200(0)
+	gpu.Activity.SM = 40
+	s := newStage(t, fakenvml.Scenario{GPUs: []fakenvml.GPU{gpu}})
+	a, stop := s.start()
+	s.until("the first value", func() bool { return strings.Contains(scrapeOf(a), "gpu_slice_sm_active_ratio{") })
+	s.show(func(x *fakenvml.Scenario) { x.Rules = []fakenvml.Rule{{Call: "nvmlGpmSampleGet", GPU: -1, Hang: true}} })
+	s.until("the end of the value", func() bool { return !strings.Contains(scrapeOf(a), "gpu_slice_sm_active_ratio{") })
+	s.until("that the driver hangs", func() bool { return strings.Contains(scrapeOf(a), `reason="hung",signal="sm_active"`) })
+	s.show(func(x *fakenvml.Scenario) { x.Rules = nil })
+	s.until("the value, again", func() bool { return strings.Contains(scrapeOf(a), "gpu_slice_sm_active_ratio{") })
+	s.show(func(x *fakenvml.Scenario) { x.Rules = []fakenvml.Rule{{Call: "nvmlGpmSampleGet", GPU: -1, Hang: true}} })
+	s.until("the end of the value", func() bool { return !strings.Contains(scrapeOf(a), "gpu_slice_sm_active_ratio{") })
+	began := time.Now()
+	if err := stop(); err != nil {
+		t.Errorf("ended with %v", err)
+	}
+	t.Logf("ended %s after it was asked to, with a call under way", time.Since(began).Round(time.Millisecond))
+	s.show(func(x *fakenvml.Scenario) { x.Rules = nil })
+}
+
 // TestTheCommandBecomesANewProcess runs the binary: memory that GPM broke can be read again after it, by the same process id without GPM, and an end that is
 // asked for is a quick one.
 func TestTheCommandBecomesANewProcess(t *testing.T) {

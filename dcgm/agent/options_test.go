@@ -41,7 +41,7 @@ func TestValidate(t *testing.T) {
 			}
 			var got []string
 			if err := o.Validate(); err != nil {
-				for _, line := range strings.Split(err.Error(), "\n") {
+				for line := range strings.SplitSeq(err.Error(), "\n") {
 					flag, _, _ := strings.Cut(line, ":")
 					got = append(got, flag)
 				}

@@ -3,6 +3,7 @@ package stream
 import (
 	"encoding"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/headroom-autoscaler/headroom/dcgm"
@@ -120,15 +121,14 @@ func read(s *Series) (*Held, error) {
 	if h.Pod.Namespace == "" || h.Pod.Name == "" || s.GetAgeNanos() < 0 {
 		return nil, fmt.Errorf("want a namespace, a pod and an age, got %q, %q, %s", h.Pod.Namespace, h.Pod.Name, time.Duration(s.GetAgeNanos()))
 	}
-	for _, word := range []struct {
+	type word struct {
 		text string
 		into encoding.TextUnmarshaler
-	}{
-		{s.GetSlice(), &h.Slice}, {s.GetSignal(), &h.Signal}, {s.GetBasis(), &h.Basis}, {s.GetSharing(), &h.Sharing}, {s.GetSource(), &h.Source}, {s.GetQuality(), &h.Quality},
-	} {
-		if word.text == "" || word.into.UnmarshalText([]byte(word.text)) != nil {
-			return nil, nil //nolint:nilnil // no error and nothing to hold: an agent may be newer
-		}
+	}
+	words := []word{{s.GetSlice(), &h.Slice}, {s.GetSignal(), &h.Signal}, {s.GetBasis(), &h.Basis}, {s.GetSharing(), &h.Sharing}, {s.GetSource(), &h.Source}, {s.GetQuality(), &h.Quality}}
+	unknown := func(w word) bool { return w.text == "" || w.into.UnmarshalText([]byte(w.text)) != nil }
+	if slices.ContainsFunc(words, unknown) {
+		return nil, nil
 	}
 	return &h, h.set(s.GetValue())
 }
