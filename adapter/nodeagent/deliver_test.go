@@ -177,6 +177,24 @@ func TestABetterQualityComesFirstAndAWorseOnlyWhenItIsStale(t *testing.T) {
 	d.want(sm, "a", "0.8, 0s old")
 }
 
+func TestAMetricThatNoRuleGives(t *testing.T) {
+	d := newDesk(t, nil, sm)
+	a := d.agent("n1", time.Second, noon)
+	for range 2 { // the collector says so at each round
+		d.opts.Store.Fail(key(sm), store.Source{}, &store.Absence{Cause: store.NoRule}, d.now)
+		d.opts.Store.Expect(key(sm), nil)
+		a.say(0, d.reading("a", one, dcgm.SMActive, 0.5, 0))
+		d.Deliver(d.now)
+		if !d.opts.Store.View(key(sm)).Answered() {
+			t.Error("not answered")
+		}
+		d.want(sm, "a", "0.5, 0s old")
+		d.now = d.now.Add(time.Second)
+	}
+	d.opts.Store.Fail(key(sm), store.Source{}, &store.Absence{Cause: store.NoRule}, d.now)
+	d.want(sm, "a", "0.5, 1s old")
+}
+
 func TestNodesThatDisagree(t *testing.T) {
 	d := newDesk(t, nil, sm)
 	a, b := d.agent("n1", time.Second, noon), d.agent("n2", time.Second, noon)

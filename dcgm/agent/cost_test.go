@@ -5,6 +5,8 @@ package agent
 import (
 	"fmt"
 	"io"
+	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -100,6 +102,40 @@ func benchmarkCost(b *testing.B, binary string, driver ...fakenvml.Rule) {
 	}
 	b.ReportMetric(100*cpu.Seconds()/wall.Seconds(), "%core")
 	b.ReportMetric(rss, "MiB-resident")
+}
+
+// BenchmarkStep is a step of a slice's activity, at any moment of the agent's second: an operation is the time until the adapter's store has the
+// new value. It reports the longest. The fake's activity is that of the moment; a real counter's mean is whole a second later.
+//
+//	go test -run '^$' -bench Step -benchtime 20x ./dcgm/agent
+func BenchmarkStep(b *testing.B) {
+	if fakeError != nil {
+		b.Skip(fakeError)
+	}
+	gpu := fakenvml.H200(0).Sevenths()
+	s := &stage{TB: b, scenario: fakenvml.Scenario{GPUs: []fakenvml.GPU{gpu}}, file: filepath.Join(b.TempDir(), "scenario"), options: DefaultOptions(), kubelet: startKubelet(b)}
+	b.Setenv(fakenvml.Env, s.file)
+	s.show(func(*fakenvml.Scenario) {})
+	s.kubelet.give("llama-0", "nvidia.com/mig-1g.18gb", gpu.Compute(2, 0).UUID)
+	s.options.Node, s.options.MetricsAddress, s.options.Logger = "node-1", nowhere, slog.New(slog.DiscardHandler)
+	s.options.Driver.Library, s.options.Pods.Socket, s.options.Pods.Logs = fakeLibrary, s.kubelet.socket, b.TempDir()
+	kept := s.adapter("gpu_sm_active_ratio")
+	s.start()
+	s.until("the first value", func() bool { return valueOf(kept, "gpu_sm_active_ratio", "llama-0") == "0.00" })
+	longest, target := time.Duration(0), 0
+	for b.Loop() {
+		b.StopTimer()
+		target = (target + 37) % 100
+		<-time.After(time.Duration(rand.IntN(1000)) * time.Millisecond)
+		b.StartTimer()
+		began := time.Now()
+		s.show(func(x *fakenvml.Scenario) { x.GPUs[0].Compute(2, 0).Activity.SM = float64(target) })
+		s.until("the step", func() bool {
+			return valueOf(kept, "gpu_sm_active_ratio", "llama-0") == fmt.Sprintf("%.2f", float64(target)/100)
+		})
+		longest = max(longest, time.Since(began))
+	}
+	b.ReportMetric(longest.Seconds(), "s-longest")
 }
 
 func scrapeFrom(b *testing.B, address string) {

@@ -13,16 +13,21 @@ import (
 // maxScrape bounds what a dcgm-exporter may answer: 50,000 rows of 600 bytes.
 const maxScrape = 32 << 20
 
+// rivalEvery is how often a dcgm-exporter is looked for that is not read.
+const rivalEvery = 30 * time.Second
+
 // followExporter reads this node's dcgm-exporter while something has no other source, and, where its names are shown here too, notes whether it
 // answers: then they would be there twice.
 func (a *Agent) followExporter(ctx context.Context) {
 	dialect, _ := a.opts.dialect()
 	client := &http.Client{Timeout: max(a.opts.Interval, time.Second)}
 	var trouble bool
+	var asked time.Time
 	every(ctx, a.opts.Interval, func() bool {
-		if !a.wanted.Load() && dialect == 0 {
+		if !a.wanted.Load() && (dialect == 0 || time.Since(asked) < rivalEvery) {
 			return true
 		}
+		asked = time.Now()
 		rows, err := scrape(ctx, client, a.opts.DCGM.URL)
 		if ctx.Err() != nil {
 			return false
