@@ -80,7 +80,7 @@ func (m *manifests) take(document []byte) error {
 	case about.Kind == "Headroom" && strings.HasPrefix(about.APIVersion, v1alpha1.Group+"/"):
 		hr := &v1alpha1.Headroom{}
 		if err := yaml.UnmarshalStrict(document, hr); err != nil {
-			return fmt.Errorf("Headroom: %w", err)
+			return fmt.Errorf("the Headroom: %w", err)
 		}
 		m.headrooms = append(m.headrooms, hr)
 	case about.Kind != "":
@@ -119,6 +119,6 @@ func (m *manifests) pair() (*autoscalingv2.HorizontalPodAutoscaler, *v1alpha1.He
 		targets = append(targets, fmt.Sprintf("%s scales %s %s", hpa.Name, hpa.Spec.ScaleTargetRef.Kind, hpa.Spec.ScaleTargetRef.Name))
 	}
 	ref := hr.Spec.ScaleTargetRef
-	return nil, nil, fmt.Errorf("Headroom %s matches nothing: it is about %s %s, and of the HPAs in the files %s; make spec.scaleTargetRef the same in both",
+	return nil, nil, fmt.Errorf("the Headroom %s matches nothing: it is about %s %s, and of the HPAs in the files %s; make spec.scaleTargetRef the same in both",
 		hr.Name, ref.Kind, ref.Name, strings.Join(targets, ", "))
 }

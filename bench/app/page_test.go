@@ -50,12 +50,12 @@ func fields(of reflect.Type, path string) []string {
 		return []string{path}
 	}
 	var all []string
-	for i := range of.NumField() {
-		name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+	for field := range of.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if path != "" {
 			name = path + "." + name
 		}
-		all = append(all, fields(of.Field(i).Type, name)...)
+		all = append(all, fields(field.Type, name)...)
 	}
 	return all
 }
