@@ -77,17 +77,17 @@ func (e *Encoder) Update(s State, now time.Time) *Update {
 			continue
 		case held.round == e.round: // told twice: the first counts
 			continue
-		case !r.At.After(held.at):
-			u.Kept = append(u.Kept, held.id)
-		default:
+		case r.At.After(held.at):
 			if r.At.Before(measured) {
 				measured = r.At
 			}
 			held.at = r.At
-			if moved(r.Signal, held.value, r.Value) {
-				held.value = r.Value
-				u.Changed, u.Values = append(u.Changed, held.id), append(u.Values, r.Value)
-			}
+		default:
+			u.Kept = append(u.Kept, held.id)
+		}
+		if moved(r.Signal, held.value, r.Value) { // of what was kept too: whose part it is may be known better by now
+			held.value = r.Value
+			u.Changed, u.Values = append(u.Changed, held.id), append(u.Values, r.Value)
 		}
 		held.round = e.round
 	}

@@ -171,7 +171,11 @@ func FuzzReaderHoldsTheTruth(f *testing.F) {
 					delete(truth, key)
 				case 1: // stands
 				default:
-					truth[key] = reading(name, signal, value, now.Add(-time.Duration(random.IntN(400))*time.Millisecond))
+					at := now.Add(-time.Duration(random.IntN(400)) * time.Millisecond)
+					if before := truth[key].At; before.After(at) || random.IntN(4) == 0 && !before.IsZero() {
+						at = before // measured no later, and told otherwise all the same
+					}
+					truth[key] = reading(name, signal, value, at)
 				}
 			}
 			var s State
