@@ -236,6 +236,31 @@ func TestASliceReachesTheAdapter(t *testing.T) {
 	s.until("its end", func() bool { return valueOf(kept, "gpu_sm_active_ratio", "llama-0") == "stale" })
 }
 
+func TestCertificatesAreReplacedUnderTheAgent(t *testing.T) {
+	gpu := fakenvml.H200(0)
+	gpu.Activity.SM = 40
+	s := newStage(t, fakenvml.Scenario{GPUs: []fakenvml.GPU{gpu}})
+	s.kubelet.give("llama-0", "nvidia.com/gpu", gpu.UUID)
+	first := s.adapter("gpu_sm_active_ratio")
+	s.start()
+	s.until("the first value", func() bool { return valueOf(first, "gpu_sm_active_ratio", "llama-0") == "0.40" })
+	agents, adapters := pki.New(t, "new agents"), pki.New(t, "new adapters")
+	cert, key := agents.Issue("agent", x509.ExtKeyUsageServerAuth, nodeagent.ServerName)
+	for from, to := range map[string]string{cert: s.options.TLS.CertFile, key: s.options.TLS.KeyFile, adapters.File: s.options.TLS.ClientCAFile} {
+		content, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(to, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.client = nodeagent.TLSOptions{CAFile: agents.File}
+	s.client.CertFile, s.client.KeyFile = adapters.Issue("adapter", x509.ExtKeyUsageClientAuth)
+	second := s.watch("gpu_sm_active_ratio")
+	s.until("the value by the new certificates", func() bool { return valueOf(second, "gpu_sm_active_ratio", "llama-0") == "0.40" })
+}
+
 func TestMIGIsReconfiguredUnderTheAgent(t *testing.T) {
 	gpu := fakenvml.H200(0).Cut(fakenvml.Slice{Profile: "3g.71gb", Start: 0}, fakenvml.Slice{Profile: "3g.71gb", Start: 4})
 	gpu.Compute(0, 0).Activity.SM = 40
