@@ -27,8 +27,8 @@ const (
 	dayLow    = 2 * perReplica  // load at night
 	dayHigh   = 20 * perReplica // load by day
 	dayRamp   = 40 * time.Minute
-	dayBefore = 45 * time.Minute // from the start of the test to the beginning of the ramp
-	dayAfter  = 55 * time.Minute // from its end to the end of the test
+	dayBefore = 35 * time.Minute // from the start of the test to the beginning of the ramp
+	dayAfter  = 50 * time.Minute // from its end to the end of the test
 )
 
 // aDay is a load that repeats every day, by a clock that began at base.

@@ -163,15 +163,15 @@ func TestPrometheusGoneLowersNothing(t *testing.T) {
 	})
 }
 
+// What becomes of an unknown demand in each mode, TestPrometheusGoneLowersNothing shows.
 func TestDemandThatIsNoNumberLowersNothing(t *testing.T) {
 	deciders(t, 1)
-	everyWay(t, func(t *testing.T, start func(int64, func(*v1alpha1.HeadroomSpec)) *ahead) {
-		a := start(5*perReplica, nil)
-		a.waitAhead(t, 7)
-		shared.exporter.ExportFunc(a.export("requests_offered", func(time.Time, string, int, int) float64 { return math.NaN() }))
-		a.waitCondition(t, v1alpha1.ConditionDemandAvailable, metav1.ConditionFalse, "")
-		a.stays(t, 7, watched)
-	})
+	a := startAhead(t, 5*perReplica, v1alpha1.ActuateMinReplicas, nil)
+	must(t, shared.AddHPA(t.Context(), a.namespace, a.name, 2, 40, testbed.PodsMetric("requests_offered", "12")))
+	a.waitAhead(t, 7)
+	shared.exporter.ExportFunc(a.export("requests_offered", func(time.Time, string, int, int) float64 { return math.NaN() }))
+	a.waitCondition(t, v1alpha1.ConditionDemandAvailable, metav1.ConditionFalse, "")
+	a.stays(t, 7, watched)
 }
 
 func TestAFrozenAPIServerCostsNoPod(t *testing.T) {
