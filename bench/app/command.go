@@ -38,6 +38,9 @@ Crane-like margin; the Headroom as written; and an oracle that knows the future.
 	}
 	f := c.Flags()
 	f.StringArrayVarP(&o.Files, "filename", "f", o.Files, "manifest of the HorizontalPodAutoscaler, and of the Headroom; - for standard input")
+	f.StringVar(&o.FromCluster, "from-cluster", o.FromCluster, "namespace/name of a Headroom, or of an HPA without one: read them, and the measured lead times, from the cluster instead of -f")
+	f.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "with --from-cluster: kubeconfig file; otherwise $KUBECONFIG, then ~/.kube/config")
+	f.StringVar(&o.Context, "context", o.Context, "with --from-cluster: context of the kubeconfig")
 	f.StringVar(&o.Trace, "trace", o.Trace, "CSV with timestamp_s and a column, plain or gzip; - for standard input")
 	f.StringVar(&o.Column, "column", o.Column, "column of the offered load")
 	f.BoolVar(&o.Gauge, "gauge", o.Gauge, "the column is a level; else it counts what happened in the row's time, and is divided by its seconds")
@@ -74,7 +77,7 @@ func run(ctx context.Context, o Options, in io.Reader, out, log io.Writer) error
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	read, err := readManifests(o.Files, in)
+	read, err := readObjects(ctx, &o, in)
 	if err != nil {
 		return err
 	}
@@ -130,6 +133,39 @@ func run(ctx context.Context, o Options, in io.Reader, out, log io.Writer) error
 		return nil
 	}
 	return offer(o, proposed, doc.Frontier, out)
+}
+
+// readObjects reads the manifests from files, or from a cluster, which also knows the lead times and what to query.
+func readObjects(ctx context.Context, o *Options, in io.Reader) (manifests, error) {
+	if o.FromCluster == "" {
+		return readManifests(o.Files, in)
+	}
+	c, namespace, err := connect(o.Kubeconfig, o.Context)
+	if err != nil {
+		return manifests{}, err
+	}
+	name := o.FromCluster
+	if before, after, ok := strings.Cut(name, "/"); ok {
+		namespace, name = before, after
+	}
+	return o.take(fromCluster(ctx, c, namespace, name))
+}
+
+// take fills in what the cluster knows and the command line does not say.
+func (o *Options) take(found live, err error) (manifests, error) {
+	if err != nil {
+		return manifests{}, err
+	}
+	if o.LeadTime == DefaultOptions().LeadTime {
+		o.measured = found.leads
+	}
+	if o.PrometheusURL != "" && o.Query == "" {
+		if len(found.headrooms) == 0 {
+			return manifests{}, errors.New("--query: empty, and there is no Headroom whose demand could be read: give the PromQL of the offered load")
+		}
+		o.Query = queryOf(found.headrooms[0])
+	}
+	return found.manifests, nil
 }
 
 func write(o Options, doc report.Document, q *replay.Question, c *replay.Comparison, out io.Writer) error {

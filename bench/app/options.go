@@ -6,11 +6,17 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/headroom-autoscaler/headroom/bench/replay"
 )
 
 // Options of one run of "headroom replay".
 type Options struct {
 	Files []string // manifests: an HPA, and a Headroom unless one is to be proposed
+
+	FromCluster string // namespace/name, in place of Files
+	Kubeconfig  string
+	Context     string
 
 	Trace         string // file, plain or gzip; "-" is standard input
 	Column        string
@@ -19,6 +25,8 @@ type Options struct {
 	Query         string
 	Since         time.Duration
 	TimeZone      string // whose days demand follows; empty: the Headroom's, else UTC
+
+	measured replay.LeadTimes // by the cluster; used where LeadTime is left at its default
 
 	LeadTime   string // 4m, 2m..6m or a file with one time a line
 	Warmup     time.Duration
@@ -62,11 +70,14 @@ func (o Options) Validate() error {
 	if (o.Trace == "") == (o.PrometheusURL == "") {
 		all = append(all, errors.New("traffic: exactly one of --trace and --prometheus-url is needed"))
 	}
-	if o.PrometheusURL != "" && o.Query == "" {
+	if o.PrometheusURL != "" && o.Query == "" && o.FromCluster == "" {
 		all = append(all, errors.New("--query: empty: --prometheus-url needs the PromQL of the offered load, such as 'sum(rate(requests_total[1m]))'"))
 	}
-	if len(o.Files) == 0 {
-		all = append(all, errors.New("-f: none: give the HorizontalPodAutoscaler's manifest, and the Headroom's if there is one"))
+	if len(o.Files) > 0 && o.FromCluster != "" {
+		all = append(all, errors.New("-f and --from-cluster: one of them says where the manifests are"))
+	}
+	if len(o.Files) == 0 && o.FromCluster == "" {
+		all = append(all, errors.New("-f: none: give the HorizontalPodAutoscaler's manifest, and the Headroom's if there is one; or --from-cluster"))
 	}
 	if _, err := time.LoadLocation(o.TimeZone); err != nil {
 		all = append(all, fmt.Errorf("--time-zone: %q: must be a name of the time zone database", o.TimeZone))

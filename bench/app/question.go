@@ -25,12 +25,12 @@ func ask(o Options, autoscaler *autoscalingv2.HorizontalPodAutoscaler, hr *v1alp
 	}
 	policy, err := manifest.Policy(&hr.Spec, spec.MinReplicas, spec.MaxReplicas)
 	if err != nil {
-		return nil, nil, fmt.Errorf("Headroom %s: %w", hr.Name, err)
+		return nil, nil, fmt.Errorf("the Headroom %s: %w", hr.Name, err)
 	}
 	policy.Unit = found.unit
 	calendar, err := manifest.Calendar(hr.Spec.Prewarm)
 	if err != nil {
-		return nil, nil, fmt.Errorf("Headroom %s: spec.prewarm: %w", hr.Name, err)
+		return nil, nil, fmt.Errorf("the Headroom %s: spec.prewarm: %w", hr.Name, err)
 	}
 	q := &replay.Question{Series: found.series, Policy: policy, Calendar: calendar, Lead: leadPolicy(&hr.Spec), Sweep: o.Sweep}
 	q.SLO, _ = o.slo() // Validate has read it before
@@ -68,6 +68,10 @@ func scenarioOf(o Options, spec hpa.Spec, hr *v1alpha1.Headroom, found traffic) 
 	lead, err := readLeadTimes(o.LeadTime)
 	if err != nil {
 		return s, nil, err
+	}
+	if len(o.measured.Measured) > 0 {
+		lead = o.measured
+		notes = append(notes, fmt.Sprintf("lead times are those of the %d scale-ups in the Headroom's status", len(lead.Measured)))
 	}
 	perReplica := hr.Spec.Demand.PerReplica.AsApproximateFloat64()
 	s = replay.Scenario{Start: found.series.Start, Offered: offered, ScoreFrom: int(warm / replay.Step), PerReplica: perReplica, Flags: hpa.DefaultFlags(),
