@@ -17,6 +17,8 @@ type child struct {
 	log  string
 	cmd  *exec.Cmd
 	done chan struct{}
+	// replaced says that it was ended to be started again.
+	replaced bool
 }
 
 // start runs a program with its output in NAME.log. It dies when this process does, however that dies.
@@ -37,11 +39,34 @@ func (p *plane) start(name string, args ...string) error {
 	}
 	p.children = append(p.children, c)
 	p.PIDs[name] = c.cmd.Process.Pid
+	if err := os.WriteFile(filepath.Join(p.Dir, name+".pid"), fmt.Append(nil, c.cmd.Process.Pid), 0o600); err != nil {
+		return err
+	}
 	go func() {
 		_ = c.cmd.Wait() // how it ended is in its log
 		close(c.done)
 		p.died <- c
 	}()
+	return nil
+}
+
+// restart kills a program and starts it again as it was. It is not ready when this returns; NAME.pid says which process it is now.
+func (p *plane) restart(name string) error {
+	i := slices.IndexFunc(p.children, func(c *child) bool { return c.name == name })
+	if i < 0 {
+		return fmt.Errorf("no %s runs here", name)
+	}
+	old := p.children[i]
+	old.replaced = true
+	_ = old.cmd.Process.Kill()
+	<-old.done
+	p.children = slices.Delete(p.children, i, i+1)
+	if err := p.start(name, old.cmd.Args[1:]...); err != nil {
+		return err
+	}
+	// Where it was in the order in which they are stopped.
+	last := len(p.children) - 1
+	p.children = slices.Insert(p.children[:last:last], i, p.children[last])
 	return nil
 }
 

@@ -99,10 +99,21 @@ func serve(ctx context.Context, o options) error {
 	if err := json.NewEncoder(os.Stdout).Encode(plane.Connection); err != nil {
 		return err
 	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case dead := <-plane.died:
-		return fmt.Errorf("%s ended by itself:\n%s", dead.name, dead.tail())
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGUSR1)
+	defer signal.Stop(again)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again: // what an upgrade of the control plane, or a node that dies, looks like from outside
+			if err := plane.restart("kube-apiserver"); err != nil {
+				return err
+			}
+		case dead := <-plane.died:
+			if !dead.replaced {
+				return fmt.Errorf("%s ended by itself:\n%s", dead.name, dead.tail())
+			}
+		}
 	}
 }

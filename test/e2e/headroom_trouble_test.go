@@ -190,6 +190,25 @@ func TestAFrozenAPIServerCostsNoPod(t *testing.T) {
 	a.waitAhead(t, 10)
 }
 
+func TestAnAPIServerThatRestartsKeepsNoWindowShut(t *testing.T) {
+	deciders(t, 1)
+	const lead = 35 * time.Second
+	opens := time.Now().Add(lead + 25*time.Second).Truncate(time.Second)
+	a := startAhead(t, perReplica, v1alpha1.ActuateMetric, func(spec *v1alpha1.HeadroomSpec) {
+		from, until := metav1.NewTime(opens), metav1.NewTime(opens.Add(time.Hour))
+		spec.Prewarm = &v1alpha1.Prewarm{Windows: []v1alpha1.Window{{Name: "launch", From: &from, Until: &until, Replicas: 9}}}
+		spec.LeadTime = v1alpha1.LeadTime{Mode: v1alpha1.LeadTimeFixed, Value: &metav1.Duration{Duration: lead}}
+	})
+	a.headroomHPA(t, 40, "0")
+	a.waitAhead(t, 3)
+	<-time.After(time.Until(opens.Add(-lead)))
+	must(t, shared.RestartAPIServer(t.Context())) // in the moment in which the floor rises
+	_, err := shared.WaitReady(t.Context(), time.Until(opens), a.namespace, a.name, 9)
+	must(t, err)
+	a.load.Store(11 * perReplica)
+	a.waitAhead(t, 13)
+}
+
 func TestAnUpgradedDefinitionKeepsTheObjects(t *testing.T) {
 	deciders(t, 1)
 	a := startAhead(t, 5*perReplica, v1alpha1.ActuateMinReplicas, nil)

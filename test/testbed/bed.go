@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -88,6 +90,27 @@ func Start(ctx context.Context, o Options) (*Bed, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+// RestartAPIServer kills kube-apiserver, starts it again on the same address, and waits until it is ready.
+func (b *Bed) RestartAPIServer(ctx context.Context) error {
+	before := b.PIDs["kube-apiserver"]
+	if err := b.cluster.Process.Signal(syscall.SIGUSR1); err != nil {
+		return fmt.Errorf("restart kube-apiserver: %w", err)
+	}
+	return WaitFor(ctx, time.Minute, "kube-apiserver to be back", func(ctx context.Context) (bool, string) {
+		text, err := os.ReadFile(filepath.Join(b.Dir, "control-plane", "kube-apiserver.pid"))
+		if err != nil {
+			return false, err.Error()
+		}
+		pid, err := strconv.Atoi(string(text))
+		if err != nil || pid == before {
+			return false, "it still runs"
+		}
+		b.PIDs["kube-apiserver"] = pid
+		status, body, err := b.Get(ctx, "/readyz")
+		return err == nil && status == http.StatusOK, fmt.Sprint(status, body, err)
+	})
 }
 
 func (b *Bed) start(ctx context.Context, o Options) error {
