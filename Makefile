@@ -38,7 +38,7 @@ conformance: ## the presets and the batching against a real PromQL engine, the H
 	$(GO) -C test/cluster/hpa test -count=1 .
 
 .PHONY: e2e
-e2e: ## the product's story on a real control plane (about 15 minutes, and as long for the first compile)
+e2e: ## the product's story on a real control plane (about half an hour, and a quarter more for the first compile)
 	$(GO) -C test/cluster run . build
 	HEADROOM_E2E=1 $(GO) -C test/cluster test -count=1 -timeout 45m .
 	HEADROOM_E2E=1 $(GO) test -count=1 -timeout 65m -p 1 -v ./test/testbed ./test/e2e
