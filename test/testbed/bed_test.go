@@ -160,9 +160,9 @@ func rights(t *testing.T, bed *Bed) {
 		t.Errorf("a second time: %v", err)
 	}
 	for _, tc := range []struct {
-		name                             string
-		verb, group, resource, namespace string
-		want                             bool
+		name                                          string
+		verb, group, resource, subresource, namespace string
+		want                                          bool
 	}{
 		{name: "watch pods", verb: "watch", resource: "pods", want: true},
 		{name: "list HPAs", verb: "list", group: "autoscaling", resource: "horizontalpodautoscalers", want: true},
@@ -172,14 +172,22 @@ func rights(t *testing.T, bed *Bed) {
 		{name: "read secrets", verb: "list", resource: "secrets"},
 		{name: "delete pods", verb: "delete", resource: "pods"},
 		{name: "scale deployments", verb: "update", group: "apps", resource: "deployments"},
-		{name: "change HPAs", verb: "patch", group: "autoscaling", resource: "horizontalpodautoscalers"},
+		{name: "raise an HPA's minimum", verb: "patch", group: "autoscaling", resource: "horizontalpodautoscalers", want: true},
+		{name: "replace HPAs", verb: "update", group: "autoscaling", resource: "horizontalpodautoscalers"},
+		{name: "delete HPAs", verb: "delete", group: "autoscaling", resource: "horizontalpodautoscalers"},
+		{name: "read how a workload is scaled", verb: "get", group: "apps", resource: "deployments", subresource: "scale", want: true},
+		{name: "write replicas", verb: "patch", group: "apps", resource: "deployments", subresource: "scale"},
+		{name: "change what a Headroom asks for", verb: "update", group: "headroom.dev", resource: "headrooms"},
+		{name: "write what was decided", verb: "patch", group: "headroom.dev", resource: "headrooms", subresource: "status", want: true},
+		{name: "hold the lease", verb: "update", group: "coordination.k8s.io", resource: "leases", namespace: Namespace, want: true},
+		{name: "hold others' leases", verb: "update", group: "coordination.k8s.io", resource: "leases", namespace: "kube-system"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			review, err := bed.Client.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), &authorizationv1.SubjectAccessReview{
 				Spec: authorizationv1.SubjectAccessReviewSpec{
 					User:               "system:serviceaccount:" + Namespace + ":" + Service,
 					Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + Namespace, "system:authenticated"},
-					ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: tc.verb, Group: tc.group, Resource: tc.resource, Namespace: tc.namespace},
+					ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: tc.verb, Group: tc.group, Resource: tc.resource, Subresource: tc.subresource, Namespace: tc.namespace},
 				},
 			}, metav1.CreateOptions{})
 			if err != nil {
