@@ -475,11 +475,11 @@ func TestOldDriversAreKeptOffMIG(t *testing.T) {
 
 func TestNoDriver(t *testing.T) {
 	for _, test := range []struct {
-		name    string
-		library string // "" for the fake
-		init    Code
-		want    Code
-		asks    Action
+		name string
+		file string // of the library; "" for the fake
+		init Code
+		want Code
+		asks Action
 	}{
 		{"no library", "libnvidia-ml-of-nobody.so.1", Success, LibraryNotFound, Reopen},
 		{"driver not loaded", "", DriverNotLoaded, DriverNotLoaded, Reopen},
@@ -490,8 +490,8 @@ func TestNoDriver(t *testing.T) {
 			s.Init = int(test.init)
 			inChild(t, s, func(f *fake) {
 				opts := f.options()
-				if test.library != "" {
-					opts.Library = filepath.Join(f.TempDir(), test.library)
+				if test.file != "" {
+					opts.Library = filepath.Join(f.TempDir(), test.file)
 				}
 				_, err := Open(opts)
 				var failed *CallError
